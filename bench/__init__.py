@@ -1,0 +1,69 @@
+"""Measure unsupervised landmark discovery methods under one set of protocols.
+
+This is the public API: what the author of a method, data set, protocol or report imports. Names are loaded when
+they are first used, so that ``import bench`` (and the command line's help) does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.errors import BenchError as BenchError
+    from bench.features import FeatureExtractor as FeatureExtractor
+    from bench.features import FeatureMap as FeatureMap
+    from bench.landmarks import DatasetInfo as DatasetInfo
+    from bench.landmarks import DatasetProvider as DatasetProvider
+    from bench.landmarks import LandmarkDataset as LandmarkDataset
+    from bench.landmarks import LandmarkSchema as LandmarkSchema
+    from bench.landmarks import Sample as Sample
+    from bench.method import Method as Method
+    from bench.method import MethodOptions as MethodOptions
+    from bench.method import Preset as Preset
+    from bench.method import PretrainJob as PretrainJob
+    from bench.method import Recipe as Recipe
+    from bench.protocol import Measurement as Measurement
+    from bench.protocol import MetricSpec as MetricSpec
+    from bench.protocol import MetricValue as MetricValue
+    from bench.protocol import Protocol as Protocol
+    from bench.protocol import ProtocolOptions as ProtocolOptions
+    from bench.record import RunRecord as RunRecord
+    from bench.store import RunStore as RunStore
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BenchError": "errors",
+    "DatasetInfo": "landmarks",
+    "DatasetProvider": "landmarks",
+    "FeatureExtractor": "features",
+    "FeatureMap": "features",
+    "LandmarkDataset": "landmarks",
+    "LandmarkSchema": "landmarks",
+    "Measurement": "protocol",
+    "Method": "method",
+    "MethodOptions": "method",
+    "MetricSpec": "protocol",
+    "MetricValue": "protocol",
+    "Preset": "method",
+    "PretrainJob": "method",
+    "Protocol": "protocol",
+    "ProtocolOptions": "protocol",
+    "Recipe": "method",
+    "RunRecord": "record",
+    "RunStore": "store",
+    "Sample": "landmarks",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"bench.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'bench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,104 @@
+"""What a protocol is given besides the method and the data: seed, device, progress, and memory of finished parts."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+from bench.features import FeatureExtractor, FeatureMap
+from bench.files import write_atomically
+from bench.loading import LoadedSplit
+from bench.progress import Progress
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """The splits that a protocol reads; ``train`` is None for protocols that need no annotated training images."""
+
+    train: LoadedSplit | None
+    test: LoadedSplit
+
+    def training(self) -> LoadedSplit:
+        if self.train is None:
+            raise BenchError("this protocol needs an annotated training split, and none was loaded")
+        return self.train
+
+
+@dataclass
+class RunContext:
+    """The surroundings of one run.
+
+    Attributes:
+        seed: The root seed; draw from ``bench.seeds`` with a purpose, never from a global generator.
+        partial: Folder of finished parts of this very run (named by its identity); None: nothing is kept.
+        seconds: Wall time by phase, filled by :meth:`phase`.
+    """
+
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch_size: int = 64
+    progress: Progress = field(default_factory=Progress.silent)
+    partial: Path | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def features(self, extractor: FeatureExtractor, images: Tensor, what: str = "images") -> FeatureMap:
+        """Frozen features of (N, 3, S, S) uint8 images, in batches, on the run's device."""
+        with self.phase("features"):
+            batches = images.split(self.batch_size)
+            track = self.progress.track(batches, f"features of {what}", len(batches))
+            maps = [extractor.extract(batch.to(self.device)) for batch in track]
+            return FeatureMap.cat(maps)
+
+    def step(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Compute a part of the run, or read it back where an interrupted run of the same identity finished it.
+
+        Args:
+            key: Unique within the run, e.g. ``fewshot/annotations=5/draw=0``.
+            compute: Gives named arrays; must depend on nothing but the run's identity.
+        """
+        path = None
+        if self.partial is not None:
+            path = self.partial / (re.sub(r"[^\w=.-]+", "_", key) + ".npz")
+            stored = _read(path)
+            if stored is not None:
+                return stored
+        result = compute()
+        if path is not None:
+            buffer = io.BytesIO()
+            np.savez(buffer, **result)  # type: ignore[arg-type]
+            write_atomically(path, buffer.getvalue())
+        return result
+
+
+def _read(path: Path) -> Arrays | None:
+    """The arrays of a finished part; a damaged file counts as not finished."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError):
+        os.unlink(path)
+        return None

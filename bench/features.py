@@ -1,0 +1,257 @@
+"""The one interface of every method: images in, a :class:`FeatureMap` out.
+
+A feature map holds its **levels at native resolution** and the size on which the dense map is *defined*. The
+dense map is the concatenation over channels of all levels, each resized bilinearly (``align_corners=False``) to
+that size. Protocols ask for projections, samples and similarities of the dense map; because these commute with
+bilinear resizing they are computed, exactly, without ever building it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.interpolation import resize, resize_matrix, taps
+from bench.protocol import Capability
+
+Normalisation = Literal["none", "joint", "per_level"]
+"""How descriptors are scaled before a dot product: not at all, to unit length over all channels (cosine), or to
+unit length within each level (sum of the levels' cosines, as ContrastLandmarks matches hypercolumns)."""
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """Dense features of a batch of images, kept at native resolution.
+
+    Shapes:
+        levels: each (B, C_l, h_l, w_l); the dense channel order is the order of the levels.
+        size: (H, W) on which the dense map (B, sum of C_l, H, W) is defined.
+        image_size: (height, width) of the input images, in pixels.
+
+    Convention:
+        Points are (x, y) in pixels of the input image, corner origin. Cell (i, j) of a map of size (H, W) has its
+        centre at x = (j + 0.5) * width / W, y = (i + 0.5) * height / H.
+    """
+
+    levels: tuple[Tensor, ...]
+    size: tuple[int, int]
+    image_size: tuple[int, int]
+    normalisation: Normalisation = "joint"
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            raise BenchError("a feature map needs at least one level")
+        batches = {level.shape[0] for level in self.levels}
+        if len(batches) != 1 or any(level.ndim != 4 for level in self.levels):
+            shapes = ", ".join(str(tuple(level.shape)) for level in self.levels)
+            raise BenchError(f"levels must be (B, C, h, w) with one batch size B, got {shapes}")
+
+    # --- size, slicing, moving ---------------------------------------------------------------------------------
+
+    @property
+    def channels(self) -> int:
+        return sum(level.shape[1] for level in self.levels)
+
+    def __len__(self) -> int:
+        return self.levels[0].shape[0]
+
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> FeatureMap:
+        """The maps of some images of the batch (the batch axis is kept)."""
+        picked = index if isinstance(index, slice) else torch.as_tensor(index, device=self.levels[0].device)
+        return replace(self, levels=tuple(level[picked] for level in self.levels))
+
+    def split(self, batch_size: int) -> Iterator[FeatureMap]:
+        return (self[i : i + batch_size] for i in range(0, len(self), batch_size))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> FeatureMap:
+        return replace(self, levels=tuple(level.to(device=device, dtype=dtype) for level in self.levels))
+
+    def defined_at(self, size: tuple[int, int]) -> FeatureMap:
+        """The same levels with another size of the dense map."""
+        return replace(self, size=size)
+
+    def with_normalisation(self, normalisation: Normalisation) -> FeatureMap:
+        return replace(self, normalisation=normalisation)
+
+    @staticmethod
+    def cat(maps: Sequence[FeatureMap]) -> FeatureMap:
+        """Join batches of one kind of map."""
+        first = maps[0]
+        levels = zip(*(m.levels for m in maps), strict=True)
+        return replace(first, levels=tuple(torch.cat(parts) for parts in levels))
+
+    # --- the compact form of the on-disk cache -----------------------------------------------------------------
+
+    @property
+    def layout(self) -> tuple[tuple[int, int, int], ...]:
+        """(C, h, w) of every level."""
+        return tuple((lv.shape[1], lv.shape[2], lv.shape[3]) for lv in self.levels)
+
+    def rows(self) -> Tensor:
+        """One contiguous row per image, (B, sum of C_l h_l w_l): all levels flattened one after another."""
+        return torch.cat([level.flatten(1) for level in self.levels], dim=1)
+
+    def from_rows(self, rows: Tensor) -> FeatureMap:
+        """The inverse of :meth:`rows` for maps with this one's layout; views, not copies."""
+        parts = rows.split([math.prod(shape) for shape in self.layout], dim=1)
+        levels = (p.reshape(-1, *shape) for p, shape in zip(parts, self.layout, strict=True))
+        return replace(self, levels=tuple(levels))
+
+    # --- the straightforward tensor ----------------------------------------------------------------------------
+
+    def dense(self, size: tuple[int, int] | None = None) -> Tensor:
+        """The dense map (B, C, H, W) itself; large: for tests, for drawing, and for those who want it."""
+        return torch.cat([resize(level, size or self.size) for level in self.levels], dim=1)
+
+    # --- what protocols ask for --------------------------------------------------------------------------------
+
+    def project(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """A 1x1 convolution of the dense map, computed at native resolution. Exact.
+
+        Shapes:
+            weight: (M, C) or (M, C, 1, 1).  bias: (M,).  returns: (B, M, H, W).
+        """
+        total: Tensor | None = None
+        for native in self.project_native(weight):
+            resized = resize(native, self.size)
+            total = resized if total is None else total + resized
+        assert total is not None
+        return total if bias is None else total + bias[:, None, None]
+
+    def project_native(self, weight: Tensor) -> list[Tensor]:
+        """The parts of :meth:`project` before resizing and summing: one (B, M, h_l, w_l) per level."""
+        weight = weight.reshape(weight.shape[0], -1)
+        if weight.shape[1] != self.channels:
+            raise BenchError(f"a projection of {weight.shape[1]} channels cannot read {self.channels}-d features")
+        parts = weight.split([level.shape[1] for level in self.levels], dim=1)
+        return [torch.einsum("mc,bchw->bmhw", w, lv) for w, lv in zip(parts, self.levels, strict=True)]
+
+    def cells(self, points: Tensor) -> Tensor:
+        """Image pixels -> continuous cell indices of the dense map (cell centres at integers)."""
+        height, width = self.size
+        scale = points.new_tensor([width / self.image_size[1], height / self.image_size[0]])
+        return points * scale - 0.5
+
+    def centres(self, cells: Tensor) -> Tensor:
+        """Cell indices -> image pixels of their centres; the inverse of :meth:`cells`."""
+        height, width = self.size
+        scale = cells.new_tensor([self.image_size[1] / width, self.image_size[0] / height])
+        return (cells + 0.5) * scale
+
+    def sample(self, points: Tensor) -> Tensor:
+        """Descriptors of the dense map at points, bilinear between its cells, clamped at its border. Exact.
+
+        Shapes:
+            points: (B, N, 2), pixels of the image.  returns: (B, N, C).
+        """
+        cells = self.cells(points.to(self.levels[0]))
+        on_columns, on_rows = (taps(cells[..., axis], self.size[1 - axis]) for axis in (0, 1))
+        parts = []
+        for level in self.levels:
+            # Composed weights: dense taps (N, H) times the resizing matrix (H, h) act on the native rows.
+            rows = on_rows @ resize_matrix(self.size[0], level.shape[2], level)
+            columns = on_columns @ resize_matrix(self.size[1], level.shape[3], level)
+            across = torch.einsum("bnw,bchw->bnch", columns, level)
+            parts.append(torch.einsum("bnh,bnch->bnc", rows, across))
+        return torch.cat(parts, dim=2)
+
+    def squared_norms(self) -> tuple[Tensor, ...]:
+        """Squared lengths of the dense descriptors within each level, each (B, H, W). Exact.
+
+        An interpolated vector is a weighted sum of at most 2x2 neighbours, so its squared length is a quadratic
+        form in their inner products: five native maps, resized with squared and crossed weights.
+        """
+        return tuple(_squared_norms(level, self.size) for level in self.levels)
+
+    def similarity(self, descriptors: Tensor) -> Tensor:
+        """Similarity of descriptors with every cell of the dense map, normalised as ``normalisation`` says. Exact.
+
+        Shapes:
+            descriptors: (B, N, C), e.g. from :meth:`sample` of another map.  returns: (B, N, H, W).
+        """
+        if descriptors.shape[-1] != self.channels:
+            raise BenchError(f"{descriptors.shape[-1]}-d descriptors against {self.channels}-d features")
+        if self.normalisation == "joint":
+            descriptors = nn.functional.normalize(descriptors, dim=-1, eps=_TINY)
+        parts = descriptors.split([level.shape[1] for level in self.levels], dim=-1)
+        total: Tensor | None = None
+        for level, part in zip(self.levels, parts, strict=True):
+            unit = nn.functional.normalize(part, dim=-1, eps=_TINY) if self.normalisation == "per_level" else part
+            dots = resize(torch.einsum("bnc,bchw->bnhw", unit, level), self.size)
+            if self.normalisation == "per_level":
+                dots = dots / _squared_norms(level, self.size).clamp_min(_TINY**2).sqrt().unsqueeze(1)
+            total = dots if total is None else total + dots
+        assert total is not None
+        if self.normalisation == "joint":
+            norms = torch.stack(self.squared_norms()).sum(0).clamp_min(_TINY**2).sqrt()
+            total = total / norms.unsqueeze(1)
+        return total
+
+
+def _squared_norms(level: Tensor, size: tuple[int, int]) -> Tensor:
+    rows = resize_matrix(size[0], level.shape[2], level)
+    columns = resize_matrix(size[1], level.shape[3], level)
+    own = level.square().sum(1)
+    if (level.shape[2], level.shape[3]) == size:
+        return own
+    total = rows.square() @ own @ columns.square().T
+    row_pairs, column_pairs = 2 * rows[:, :-1] * rows[:, 1:], 2 * columns[:, :-1] * columns[:, 1:]
+    right = (level[..., :-1] * level[..., 1:]).sum(1)
+    total = total + rows.square() @ right @ column_pairs.T
+    down = (level[..., :-1, :] * level[..., 1:, :]).sum(1)
+    total = total + row_pairs @ down @ columns.square().T
+    diagonals = (level[..., :-1, :-1] * level[..., 1:, 1:]).sum(1)
+    diagonals = diagonals + (level[..., :-1, 1:] * level[..., 1:, :-1]).sum(1)
+    total = total + row_pairs @ diagonals @ (column_pairs / 2).T
+    return total.clamp_min(0)
+
+
+class FeatureExtractor(nn.Module, ABC):
+    """A trained (or untrained) method behind the one interface.
+
+    ``forward`` takes images (B, 3, H, W), float, RGB in [0, 1] and returns a :class:`FeatureMap`. The normalisation
+    of colours is the extractor's own affair. In evaluation mode the result for an image does not depend on the
+    other images of the batch.
+
+    Attributes:
+        capabilities: "dense" for features at every cell; "landmarks" where :meth:`landmarks` is there too.
+        stride: H and W of the images must be multiples of this.
+    """
+
+    capabilities: frozenset[Capability] = frozenset({"dense"})
+    stride: int = 1
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> FeatureMap: ...
+
+    def landmarks(self, images: Tensor) -> Tensor:
+        """Discovered landmarks, (B, K, 2) in pixels of the image, for methods with the capability."""
+        raise BenchError(f"{type(self).__name__} gives dense features only; it discovers no landmarks")
+
+    def extract(self, images: Tensor) -> FeatureMap:
+        """``forward`` on uint8 or float images, in evaluation mode and without gradients, with checks.
+
+        Raises:
+            BenchError: where the images have another shape, type or range than promised above.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise BenchError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
+        height, width = images.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise BenchError(
+                f"{type(self).__name__} takes images whose sides are multiples of {self.stride}, got {height}x{width}"
+            )
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        self.eval()
+        with torch.inference_mode():
+            return self(images)

@@ -1,0 +1,55 @@
+"""Writing files so that a reader never sees half of one, whatever is killed and when."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+from bench.errors import BenchError
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write to a temporary name in the same folder, flush to disk, rename.
+
+    Raises:
+        BenchError: where the folder cannot be written or the disk is full; nothing is left behind then.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise BenchError(
+            f"cannot write {path}: {error.strerror or error}", hint="Check permissions and free space."
+        ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Find out before a long computation that its result could not be written.
+
+    Raises:
+        BenchError: where ``folder`` cannot be made or written.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
+def cache_folder(*parts: str) -> Path:
+    """Where re-computable things are kept: ``$BENCH_CACHE``, or the platform's cache folder."""
+    root = os.environ.get("BENCH_CACHE")
+    base = Path(root).expanduser() if root else Path(user_cache_dir("bench", appauthor=False))
+    return base.joinpath(*parts)

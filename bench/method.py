@@ -1,0 +1,99 @@
+"""How a method is described, built and trained: what the entry-point group ``bench.methods`` names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from bench.features import FeatureExtractor
+    from bench.progress import Progress
+
+
+class MethodOptions(BaseModel):
+    """Base of every method's architecture options: unknown names are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Recipe(BaseModel):
+    """Base of every method's pre-training recipe. ``image_size`` is the side of the square training images."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_size: int = 96
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named choice of architecture and recipe, as overrides of their defaults (which are the paper's)."""
+
+    summary: str
+    options: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainJob:
+    """Everything that a pre-training run depends on.
+
+    Shapes:
+        images: (N, 3, S, S), uint8, S = ``recipe.image_size``.
+
+    Attributes:
+        provenance: What the weights file will say about its origin (data set, fingerprint, preset, command).
+        snapshot_every: Also write weights every so many steps (0: only at the end), for learning curves.
+    """
+
+    images: Tensor
+    options: Any
+    recipe: Any
+    output: Path
+    seed: int
+    device: torch.device
+    progress: Progress
+    provenance: dict[str, Any]
+    precision: str = "float32"
+    snapshot_every: int = 0
+    checkpoint_seconds: float = 60.0
+
+
+class Method(ABC):
+    """One line of work, with its networks, its recipe and its presets.
+
+    Attributes:
+        Options: Architecture and which features are read; defaults are the paper's.
+        Recipe: Pre-training hyperparameters; defaults are the paper's.
+        presets: ``paper`` always exists for a method that trains.
+        default_preset: What ``bench run`` trains, once, where no weights are given or shipped; None: no training.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    reference: ClassVar[str]
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
+    Recipe: ClassVar[type[Recipe]] = Recipe
+    presets: ClassVar[dict[str, Preset]] = {}
+    default_preset: ClassVar[str | None] = None
+
+    @abstractmethod
+    def build(self, options: Any) -> FeatureExtractor:
+        """The network, with initial weights."""
+
+    def pretrain(self, job: PretrainJob) -> Path:
+        """Train without labels; resumes from ``job.output`` where a run of the same job lies there.
+
+        Returns:
+            The path of the final weights (safetensors with metadata, see ``bench.weights``).
+        """
+        del job
+        raise BenchError(f"method {self.name!r} is not trained: it has nothing to pre-train")

@@ -1,0 +1,113 @@
+"""One run, on disk: what was measured, by what, on what, and every number that came out.
+
+A record's id is a hash of its *identity*: everything that could change its numbers. Its provenance (versions,
+device, wall time) is stored beside the numbers and is not part of the identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class MethodPart(_Part):
+    """Which method, built how, with which weights."""
+
+    name: str
+    options: dict[str, Any]
+    weights_sha256: str
+    weights_label: str = Field(description="One line: which weights, trained on what.")
+    feature_dim: int
+
+
+class ProtocolPart(_Part):
+    """Which protocol, fully resolved."""
+
+    name: str
+    version: int
+    preset: str
+    options: dict[str, Any]
+
+
+class DatasetPart(_Part):
+    """Which data, by content."""
+
+    name: str
+    tier: Literal["procedural", "own", "published"]
+    options: dict[str, Any]
+    preprocessing: dict[str, Any]
+    splits: dict[str, str] = Field(description="Role (train, test) -> name of the split.")
+    fingerprints: dict[str, str] = Field(description="Role -> fingerprint of the split's content.")
+    counts: dict[str, int] = Field(description="Role -> number of samples.")
+    landmarks: int
+
+
+class MetricPart(_Part):
+    """One value with its declaration."""
+
+    metric: str
+    condition: dict[str, str | int | float | bool]
+    value: float
+    low: float | None = None
+    high: float | None = None
+    std: float | None = None
+    count: int | None = None
+    unit: str
+    direction: Literal["lower", "higher"]
+    definition: str
+    averaging: str
+
+
+class RunRecord(_Part):
+    """The record of one cell: method x weights x data set x protocol x seed."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    method: MethodPart
+    protocol: ProtocolPart
+    dataset: DatasetPart
+    seed: int
+    metrics: list[MetricPart] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that could change the numbers, and nothing else."""
+        return {
+            "schema_version": self.schema_version,
+            "method": self.method.model_dump(mode="json", include={"name", "options", "weights_sha256"}),
+            "protocol": self.protocol.model_dump(mode="json", include={"name", "version", "options"}),
+            "dataset": self.dataset.model_dump(mode="json", exclude={"counts"}),
+            "seed": self.seed,
+        }
+
+    @property
+    def id(self) -> str:
+        return content_hash(self.identity())
+
+    def value(self, metric: str, **condition: Any) -> MetricPart:
+        """The one value of a metric under a condition.
+
+        Raises:
+            KeyError: where there is none.
+        """
+        for part in self.metrics:
+            if part.metric == metric and part.condition == condition:
+                return part
+        raise KeyError(f"{metric} {condition}")
+
+
+def content_hash(value: Any) -> str:
+    """16 hex digits of the SHA-256 of the canonical JSON of ``value``."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
