@@ -26,6 +26,7 @@ Normalisation = Literal["none", "joint", "per_level"]
 unit length within each level (sum of the levels' cosines, as ContrastLandmarks matches hypercolumns)."""
 
 _TINY = 1e-12
+_RANGE_SLACK = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +154,15 @@ class FeatureMap:
         Shapes:
             points: (B, N, 2), pixels of the image.  returns: (B, N, C).
         """
-        cells = self.cells(points.to(self.levels[0]))
+        # Positions need single precision even where the features are halves.
+        precise = torch.promote_types(self.levels[0].dtype, torch.float32)
+        cells = self.cells(points.to(device=self.levels[0].device, dtype=precise))
         on_columns, on_rows = (taps(cells[..., axis], self.size[1 - axis]) for axis in (0, 1))
         parts = []
         for level in self.levels:
             # Composed weights: dense taps (N, H) times the resizing matrix (H, h) act on the native rows.
-            rows = on_rows @ resize_matrix(self.size[0], level.shape[2], level)
-            columns = on_columns @ resize_matrix(self.size[1], level.shape[3], level)
+            rows = (on_rows @ resize_matrix(self.size[0], level.shape[2], cells)).to(level.dtype)
+            columns = (on_columns @ resize_matrix(self.size[1], level.shape[3], cells)).to(level.dtype)
             across = torch.einsum("bnw,bchw->bnch", columns, level)
             parts.append(torch.einsum("bnh,bnch->bnc", rows, across))
         return torch.cat(parts, dim=2)
@@ -252,6 +255,12 @@ class FeatureExtractor(nn.Module, ABC):
             )
         if images.dtype == torch.uint8:
             images = images.float() / 255
+        elif not images.is_floating_point():
+            raise BenchError(f"images must be uint8 or float, got {images.dtype}")
+        elif not (images.amin() >= -_RANGE_SLACK and images.amax() <= 1 + _RANGE_SLACK):
+            low, high = float(images.amin()), float(images.amax())
+            raise BenchError(f"float images must lie in [0, 1], got values from {low:g} to {high:g}")
         self.eval()
-        with torch.inference_mode():
+        # Not inference mode: a head may be trained on these features.
+        with torch.no_grad():
             return self(images)

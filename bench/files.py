@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from platformdirs import user_cache_dir
@@ -19,19 +19,18 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         BenchError: where the folder cannot be written or the disk is full; nothing is left behind then.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = None
+    # not by tempfile, whose files only their owner may read, whatever the umask
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise BenchError(
             f"cannot write {path}: {error.strerror or error}", hint="Check permissions and free space."
         ) from error

@@ -13,6 +13,7 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def _matrix(size_out: int, size_in: int) -> Tensor:
     positions = (torch.arange(size_out, dtype=torch.float64) + 0.5) * (size_in / size_out) - 0.5
     return taps(positions, size_in)

@@ -8,6 +8,8 @@ protocol learns to draw something new.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -30,3 +32,14 @@ def torch_generator(root: int, *purpose: Purpose) -> torch.Generator:
 def numpy_generator(root: int, *purpose: Purpose) -> np.random.Generator:
     """A NumPy generator (PCG64) for ``purpose``."""
     return np.random.Generator(np.random.PCG64(derive_seed(root, *purpose)))
+
+
+@contextmanager
+def seeded_initialisation(root: int, *purpose: Purpose) -> Iterator[None]:
+    """Networks built inside have initial weights seeded by ``purpose``; torch's global generator is put back after.
+
+    For the initialisers of torch's own layers, which take no generator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(root, *purpose))
+        yield

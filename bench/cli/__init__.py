@@ -1,0 +1,39 @@
+"""The command line: parse, call, print. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from bench.cli import data, listing, pretrain, reports, run
+from bench.errors import BenchError
+
+app = typer.Typer(
+    name="bench",
+    help="Measure unsupervised landmark discovery methods under one set of protocols.",
+    epilog="Start with: bench run --method lead --protocol fewshot",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("pretrain")(pretrain.pretrain)
+app.command("list")(listing.list_)
+app.command("show")(listing.show)
+app.command("leaderboard")(reports.leaderboard)
+app.command("check")(reports.check)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends in one message on standard error and a non-zero status."""
+    try:
+        app()
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues where it stopped", file=sys.stderr)
+        sys.exit(130)

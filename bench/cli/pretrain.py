@@ -1,0 +1,69 @@
+"""``bench pretrain``: train a method without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.common import Dataset, DatasetOptions, Device, MethodOptions, Quiet, Seed, Workers
+
+
+def pretrain(
+    method: Annotated[str, typer.Option("--method", "-m", help="See: bench list methods.")],
+    dataset: Dataset = "synthetic-faces",
+    dataset_options: DatasetOptions = None,
+    preset: Annotated[str, typer.Option(help="paper, small or tiny; see: bench show METHOD.")] = "small",
+    method_options: MethodOptions = None,
+    recipe_options: Annotated[
+        list[str] | None, typer.Option("-R", metavar="KEY=VALUE", help="Option of the recipe, e.g. batch_size=128.")
+    ] = None,
+    splits: Annotated[
+        list[str] | None, typer.Option("--split", help="Split to train on; may be given several times.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of weights, checkpoints and log.csv.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, float32 or bfloat16; auto is bfloat16 on a GPU, but never for 'paper'.")
+    ] = "auto",
+    snapshot_every: Annotated[
+        int, typer.Option(min=0, help="Also keep weights every so many steps, for learning curves.")
+    ] = 0,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a method without labels; the same command continues an interrupted training.
+
+    Examples:
+
+      bench pretrain --method lead --dataset coco:my/faces --preset small
+
+      bench pretrain -m lead -R stage1_epochs=10 -M dim=128 -o checkpoints/lead-128
+    """
+    from bench.opening import DatasetRequest  # noqa: PLC0415
+    from bench.pretraining import PretrainRequest  # noqa: PLC0415
+    from bench.pretraining import pretrain as run_pretraining  # noqa: PLC0415
+    from bench.progress import Progress  # noqa: PLC0415
+
+    weights = run_pretraining(
+        PretrainRequest(
+            method=method,
+            dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
+            preset=preset,
+            method_options=tuple(method_options or ()),
+            recipe_options=tuple(recipe_options or ()),
+            splits=tuple(splits) if splits else None,
+            output=output,
+            seed=seed,
+            device=device,
+            precision=precision,
+            snapshot_every=snapshot_every,
+            workers=workers,
+        ),
+        Progress(quiet=quiet),
+    )
+    print(weights)

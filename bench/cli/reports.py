@@ -1,0 +1,164 @@
+"""``bench leaderboard`` and ``bench check``: read records, call a report, print and write what it gives."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.common import Json, Runs
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.report import ReportOutput
+
+Methods = Annotated[list[str] | None, typer.Option("--method", help="Only this method (repeatable).")]
+Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Only this data set (repeatable).")]
+Protocols = Annotated[list[str] | None, typer.Option("--protocol", help="Only this protocol (repeatable).")]
+Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this metric (repeatable).")]
+
+
+def leaderboard(
+    runs: Runs = Path("runs"),
+    output: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("leaderboard.csv"),
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    metric: Metrics = None,
+    json_output: Json = False,
+) -> None:
+    """Rank all runs: write leaderboard.csv and print a table per protocol and data set.
+
+    Runs are ranked only against runs that are comparable; failed runs are listed, never averaged.
+
+    Exit code 2 where there are no runs.
+
+    Examples:
+
+      bench leaderboard
+
+      bench leaderboard --protocol fewshot --output fewshot.csv
+
+      bench leaderboard --json | jq '.rows[] | select(.rank == 1)'
+    """
+    options = {"output": output, **_selection(method, dataset, protocol, metric)}
+    _report("leaderboard", runs, options, json_output)
+
+
+def check(
+    baseline: Annotated[Path, typer.Option(help="The CSV file to compare with.")] = Path("baseline.csv"),
+    runs: Runs = Path("runs"),
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FRACTION | METRIC=FRACTION",
+            help="How much worse still counts as equal, relative to the baseline; repeatable per metric.",
+            show_default="0.02",
+        ),
+    ] = None,
+    write_baseline: Annotated[
+        bool, typer.Option("--write-baseline", help="Make the baseline from the records.")
+    ] = False,
+    require_all: Annotated[
+        bool, typer.Option("--require-all", help="Exit with 2 where a baseline value is not measured.")
+    ] = False,
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    metric: Metrics = None,
+    json_output: Json = False,
+) -> None:
+    """Compare all runs with a baseline, for CI: did a metric regress?
+
+    A value regressed where it is worse than its baseline by more than the tolerance and by more than the
+    error bars of both. Values are compared only where method, data, protocol version and all options agree.
+
+    Exit code 0: none is worse; 1: at least one is; 2: there is nothing to compare.
+
+    Examples:
+
+      bench check --baseline baseline.csv --write-baseline
+
+      bench check --baseline baseline.csv
+
+      bench check --baseline baseline.csv --tolerance 0.01 --tolerance nme_interocular=0.05
+    """
+    try:
+        options = {
+            "baseline": baseline,
+            "write_baseline": write_baseline,
+            "require_all": require_all,
+            **_tolerances(tolerance or []),
+            **_selection(method, dataset, protocol, metric),
+        }
+        _report("check", runs, options, json_output)
+    except BenchError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error  # 1 would say that a metric regressed
+
+
+def _report(name: str, runs: Path, options: dict[str, Any], json_output: bool) -> None:
+    from bench.files import write_atomically  # noqa: PLC0415
+    from bench.registry import load  # noqa: PLC0415
+    from bench.store import RunStore  # noqa: PLC0415
+
+    records, problems = RunStore(runs).load_all()
+    for problem in problems:
+        typer.echo(f"warning: not a usable record: {problem}", err=True)
+    report = load("reports", name)
+    output: ReportOutput = report().render(records, report.Options.model_validate(options))
+    for path, content in output.files.items():
+        write_atomically(path, content)
+    if json_output:
+        listed = [{"file": str(problem.file), "reason": problem.reason} for problem in problems]
+        _print_json({**output.data, "problems": listed, "written": [str(path) for path in output.files]})
+    else:
+        _print(output)
+        for path in output.files:
+            typer.echo(f"wrote {path}", err=True)
+    if output.exit_code:
+        raise typer.Exit(output.exit_code)
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    typer.echo(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def _print(output: ReportOutput) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a file or a pipe has no width: break no line
+    if output.renderable is not None:
+        console.print(output.renderable)
+
+
+def _selection(
+    method: list[str] | None, dataset: list[str] | None, protocol: list[str] | None, metric: list[str] | None
+) -> dict[str, tuple[str, ...]]:
+    chosen = {"methods": method, "datasets": dataset, "protocols": protocol, "metrics": metric}
+    return {field: tuple(names or ()) for field, names in chosen.items()}
+
+
+def _tolerances(texts: list[str]) -> dict[str, Any]:
+    parsed: dict[str, Any] = {"tolerances": {}}
+    for text in texts:
+        metric, _, number = text.rpartition("=")
+        try:
+            fraction = float(number)
+        except ValueError:
+            fraction = math.nan
+        if not 0 <= fraction < math.inf:
+            raise BenchError(
+                f"--tolerance {text!r}: expected a fraction of the baseline value, such as 0.02",
+                hint="For one metric: --tolerance nme_interocular=0.05",
+            )
+        if metric:
+            parsed["tolerances"][metric] = fraction
+        else:
+            parsed["tolerance"] = fraction
+    return parsed

@@ -1,0 +1,146 @@
+"""``bench run``: measure one method under one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import Dataset, DatasetOptions, Device, Json, MethodOptions, Quiet, Runs, Seed, Workers
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bench.record import MetricPart, RunRecord
+
+
+def run(
+    method: Annotated[str, typer.Option("--method", "-m", help="See: bench list methods.")],
+    protocol: Annotated[str, typer.Option("--protocol", "-p", help="See: bench list protocols.")],
+    dataset: Dataset = "synthetic-faces",
+    dataset_options: DatasetOptions = None,
+    preset: Annotated[str, typer.Option(help="quick, or paper for the paper's epochs and draws.")] = "quick",
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", "-c", help="Weights written by: bench pretrain.")
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Build the network of this weights file, untrained (method random).")
+    ] = None,
+    method_options: MethodOptions = None,
+    protocol_options: Annotated[
+        list[str] | None, typer.Option("-P", metavar="KEY=VALUE", help="Option of the protocol, e.g. draws=5.")
+    ] = None,
+    train_split: Annotated[str | None, typer.Option(help="Instead of the data set's own choice.")] = None,
+    test_split: Annotated[str | None, typer.Option(help="Instead of the data set's own choice.")] = None,
+    image_size: Annotated[int, typer.Option(help="Side of the method's input, in pixels.")] = 96,
+    margin: Annotated[
+        int, typer.Option(help="Border that images are resized with and that is cut off again; 20 as in the papers.")
+    ] = 0,
+    runs: Runs = Path("runs"),
+    seed: Seed = 0,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at once; does not change a result.")] = 64,
+    workers: Workers = 0,
+    force: Annotated[bool, typer.Option("--force", help="Measure again where the record is there.")] = False,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure one method under one protocol, and store the record.
+
+    A run that was interrupted continues; one that is finished is printed again.
+
+    Examples:
+
+      bench run --method lead --protocol fewshot
+
+      bench run -m lead -p regression -c checkpoints/lead/weights.safetensors -d coco:my/faces -D landmarks=68
+
+      bench run -m random --like checkpoints/lead/weights.safetensors -p matching
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from bench.errors import BenchError  # noqa: PLC0415
+    from bench.loading import Preprocessing  # noqa: PLC0415
+    from bench.opening import DatasetRequest, resolve_options  # noqa: PLC0415
+    from bench.progress import Progress  # noqa: PLC0415
+    from bench.runner import RunRequest  # noqa: PLC0415
+    from bench.runner import run as run_cell  # noqa: PLC0415
+
+    sizes = resolve_options(
+        Preprocessing, [f"image_size={image_size}", f"margin={margin}"], "preprocessing"
+    )
+    result = run_cell(
+        RunRequest(
+            method=method,
+            protocol=protocol,
+            dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
+            preset=preset,
+            checkpoint=checkpoint,
+            like=like,
+            method_options=tuple(method_options or ()),
+            protocol_options=tuple(protocol_options or ()),
+            train_split=train_split,
+            test_split=test_split,
+            preprocessing=sizes,
+            runs=runs,
+            seed=seed,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            force=force,
+        ),
+        Progress(quiet=quiet),
+    )
+    if json_output:
+        print(result.record.model_dump_json(indent=2))
+        return
+    console = Console()
+    console.print(result_table(result.record))
+    for note in result.record.notes:
+        console.print(f"[dim]{note}[/dim]", highlight=False)
+    if result.record.dataset.tier == "procedural":
+        console.print("[dim]Procedural data: not comparable with published numbers.[/dim]")
+    seconds = result.record.provenance.get("seconds", {}).get("total")
+    took = "found, nothing to measure" if result.reused else f"measured in {seconds:.0f} s"
+    console.print(f"[dim]{took}; record {result.path}[/dim]", highlight=False)
+    if result.record.status != "ok":
+        raise BenchError(result.record.reason or "the run failed")
+
+
+def result_table(record: RunRecord) -> Table:
+    """One row per condition, one column per metric."""
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    method, data, protocol = record.method, record.dataset, record.protocol
+    conditions = list(dict.fromkeys(tuple(sorted(m.condition.items())) for m in record.metrics))
+    names = list(dict.fromkeys(m.metric for m in record.metrics))
+    table = Table(
+        title=f"{method.name} ({method.feature_dim}-d) · {protocol.name} ({protocol.preset}) · {data.name}, "
+        f"{data.landmarks} landmarks",
+        caption=escape(method.weights_label),
+    )
+    keys = list(dict.fromkeys(key for condition in conditions for key, _ in condition))
+    for key in keys:
+        table.add_column(key, justify="right")
+    for name in names:
+        part = next(m for m in record.metrics if m.metric == name)
+        arrow = "↓" if part.direction == "lower" else "↑"
+        table.add_column(f"{name} {arrow}\n[dim]{escape(part.unit)}[/dim]", justify="right")
+    for condition in conditions:
+        cells = [str(dict(condition).get(key, "")) for key in keys]
+        for name in names:
+            found = [m for m in record.metrics if m.metric == name and m.condition == dict(condition)]
+            cells.append(_cell(found[0]) if found else "—")
+        table.add_row(*cells)
+    return table
+
+
+def _cell(part: MetricPart) -> str:
+    text = f"[bold]{part.value:.2f}[/bold]"
+    if part.std is not None:
+        text += f" ± {part.std:.2f}"
+    if part.low is not None and part.high is not None:
+        text += f" [dim]\\[{part.low:.2f}, {part.high:.2f}][/dim]"
+    return text

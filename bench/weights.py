@@ -1,0 +1,139 @@
+"""Weights on disk: safetensors with a description of the network and of where its weights come from.
+
+The description lies in the file's metadata as JSON: ``method``, ``options`` (enough to build the network) and
+``provenance`` (data set, fingerprint, preset, seed, steps). Nothing here ever unpickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.files import write_atomically
+
+_KEY = "bench"
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A weights file, read.
+
+    Attributes:
+        sha256: Of the file.
+        tensors: State dict of the network.
+    """
+
+    path: Path
+    sha256: str
+    method: str
+    options: dict[str, Any]
+    provenance: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def label(self) -> str:
+        """One line: which weights these are and what they were trained on."""
+        p = self.provenance
+        trained_on = p.get("dataset", "unknown data")
+        return f"{p.get('preset', 'custom')} preset, {p.get('images', '?')} images of {trained_on}, {p.get('stage', '')}".rstrip(
+            ", "
+        )
+
+
+def save_weights(
+    path: Path, network: nn.Module, *, method: str, options: dict[str, Any], provenance: dict[str, Any]
+) -> None:
+    """Write a network's state atomically."""
+    description = json.dumps({"method": method, "options": options, "provenance": provenance}, sort_keys=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_atomically(path, safetensors.torch.save(tensors, metadata={_KEY: description}))
+
+
+def read_weights(path: Path, *, method: str | None = None) -> Weights:
+    """Read a weights file.
+
+    Args:
+        method: Refuse weights of another method.
+
+    Raises:
+        BenchError: missing, not safetensors, damaged, not written by bench, or of another method.
+    """
+    if not path.is_file():
+        raise BenchError(
+            f"no weights at {path}", hint="Give the path of a .safetensors file written by `bench pretrain`."
+        )
+    data = path.read_bytes()
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+        tensors = safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise BenchError(
+            f"{path} is not a readable safetensors file: {error}",
+            hint="It may be damaged or of another format; `bench pretrain` writes weights anew.",
+        ) from error
+    try:
+        description = json.loads(metadata[_KEY])
+        found = str(description["method"])
+        options, provenance = dict(description["options"]), dict(description["provenance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BenchError(
+            f"{path} is a safetensors file, but not one that bench wrote: its metadata lacks the description",
+            hint="Pre-train with `bench pretrain`.",
+        ) from error
+    if method is not None and found != method:
+        raise BenchError(
+            f"{path} holds weights of method {found!r}, not of {method!r}", hint=f"Run it with --method {found}."
+        )
+    return Weights(path, hashlib.sha256(data).hexdigest(), found, options, provenance, tensors)
+
+
+def load_into(network: nn.Module, weights: Weights) -> None:
+    """Load every tensor into its place.
+
+    Raises:
+        BenchError: a checkpoint of another architecture; lists what is missing, left over, or of another shape.
+    """
+    own = network.state_dict()
+    problems = []
+    missing, extra = sorted(own.keys() - weights.tensors.keys()), sorted(weights.tensors.keys() - own.keys())
+    if missing:
+        problems.append(f"{len(missing)} missing ({_some(missing)})")
+    if extra:
+        problems.append(f"{len(extra)} not known to the network ({_some(extra)})")
+    wrong = [
+        f"{name} {tuple(weights.tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & weights.tensors.keys())
+        if own[name].shape != weights.tensors[name].shape
+    ]
+    if wrong:
+        problems.append(f"{len(wrong)} of another shape ({_some(wrong)})")
+    if problems:
+        raise BenchError(
+            f"{weights.path} is a checkpoint of another architecture: {'; '.join(problems)}",
+            hint=f"It was written with options {json.dumps(weights.options, sort_keys=True)}.",
+        )
+    network.load_state_dict(weights.tensors)
+
+
+def state_sha256(network: nn.Module) -> str:
+    """Hash of all names, shapes, dtypes and values of a network's state; for networks that have no file."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _some(names: list[str], count: int = 3) -> str:
+    more = f", and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

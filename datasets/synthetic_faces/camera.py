@@ -1,0 +1,68 @@
+"""From linear light to an 8-bit picture: lens, sensor, colour, compression."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, ndimage
+
+from datasets.synthetic_faces.layout import FloatArray
+from datasets.synthetic_faces.scene import Camera
+
+_BLOCK = 8
+_FREQUENCY = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK)).astype(np.float32)
+
+
+def develop(scene: FloatArray, camera: Camera, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """(S, S, 3) linear colour to (S, S, 3) uint8 sRGB."""
+    size = len(scene)
+    image = _optics(scene, camera, size / 128)
+    image = image * camera.tint * np.float32(camera.exposure)
+    # A shoulder keeps highlights from clipping at once.
+    image = np.where(image > 0.6, 0.6 + 0.4 * np.tanh((image - 0.6) / 0.5), image)
+    image = np.clip(image, 0.0, 1.0) ** np.float32(1 / 2.2)
+    grey = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    image = grey[..., None] + (image - grey[..., None]) * np.float32(camera.saturation)
+    image = 0.45 + (image - 0.45) * np.float32(camera.contrast)
+    image = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(camera.noise)
+    image = _compressed(np.clip(image, 0, 1), camera.quality)
+    return np.asarray(np.clip(image * 255.0 + 0.5, 0, 255), dtype=np.uint8)
+
+
+def _optics(scene: FloatArray, camera: Camera, per: float) -> FloatArray:
+    image = scene
+    if camera.shrink < 1.0:
+        small = ndimage.zoom(
+            ndimage.gaussian_filter(image, (0.35 / camera.shrink, 0.35 / camera.shrink, 0)),
+            (camera.shrink, camera.shrink, 1),
+            order=1,
+            grid_mode=True,
+            mode="nearest",
+        )
+        back = len(image) / len(small)
+        image = ndimage.zoom(small, (back, back, 1), order=1, grid_mode=True, mode="nearest")
+    sigma = camera.blur * per
+    image = ndimage.gaussian_filter(image, (sigma, sigma, 0), truncate=3.0)
+    dx, dy = camera.motion
+    if dx or dy:
+        steps = np.linspace(-0.5, 0.5, 5)
+        image = sum(ndimage.shift(image, (dy * per * s, dx * per * s, 0), order=1, mode="nearest") for s in steps) / 5
+    return np.asarray(image, dtype=np.float32)
+
+
+def _compressed(image: FloatArray, quality: float) -> FloatArray:
+    """Quantise the 8 x 8 cosine coefficients of luma and chroma, coarser for high frequencies."""
+    size = len(image)
+    pad = -size % _BLOCK
+    padded = np.pad(image, ((0, pad), (0, pad), (0, 0)), mode="edge")
+    luma = padded @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    planes = np.stack([luma, padded[..., 0] - luma, padded[..., 2] - luma])
+    n = len(luma) // _BLOCK
+    blocks = planes.reshape(3, n, _BLOCK, n, _BLOCK).transpose(0, 1, 3, 2, 4)
+    coefficients = fft.dctn(blocks, axes=(-2, -1), norm="ortho")
+    step = (0.012 + 0.012 * _FREQUENCY) * np.float32(2.2 - 2.0 * quality)
+    steps = np.stack([step, 2 * step, 2 * step])[:, None, None]
+    blocks = fft.idctn(np.round(coefficients / steps) * steps, axes=(-2, -1), norm="ortho")
+    luma, red, blue = blocks.transpose(0, 1, 3, 2, 4).reshape(3, n * _BLOCK, n * _BLOCK)
+    green = luma - (0.299 * red + 0.114 * blue) / 0.587
+    return np.stack([luma + red, green, luma + blue], -1)[:size, :size].astype(np.float32)

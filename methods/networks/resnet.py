@@ -1,0 +1,103 @@
+"""The residual networks of ContrastLandmarks and LEAD, and their hypercolumns.
+
+Reference: He et al., Deep Residual Learning, CVPR 2016; the variants of ContrastLandmarks (Cheng et al., ICCV 2021,
+supplement section 3): ``resnet50half`` halves the widths of the four stages and keeps the 64-channel stem.
+State-dict keys are those of torchvision and of the official ContrastLandmarks encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
+
+Backbone = Literal["resnet18", "resnet50half", "resnet50"]
+
+
+@dataclass(frozen=True)
+class _Design:
+    block: type[BasicBlock] | type[Bottleneck]
+    blocks: tuple[int, int, int, int]
+    width_ratio: float
+
+
+_DESIGNS: dict[Backbone, _Design] = {
+    "resnet18": _Design(BasicBlock, (2, 2, 2, 2), 1.0),
+    "resnet50half": _Design(Bottleneck, (3, 4, 6, 3), 0.5),
+    "resnet50": _Design(Bottleneck, (3, 4, 6, 3), 1.0),
+}
+
+
+class ResNet(nn.Module):
+    """A residual network that gives its four stages, and optionally a normalised embedding of the whole image.
+
+    Args:
+        backbone: Which design.
+        width: Channels of the stem; 64 is published, less is a narrow network for small machines. Stage widths
+            follow in proportion.
+        embedding: Size of the linear head (the official one is 128-d); None: no head.
+
+    Shapes:
+        forward: (B, 3, H, W) -> stages 1 to 4, at strides 4, 8, 16 and 32.
+    """
+
+    def __init__(self, backbone: Backbone = "resnet50", width: int = 64, embedding: int | None = None) -> None:
+        super().__init__()
+        design = _DESIGNS[backbone]
+        base = round(width * design.width_ratio)
+        self._channels = width
+        self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        for index, count in enumerate(design.blocks):
+            stage = self._stage(design.block, base * 2**index, count, stride=1 if index == 0 else 2)
+            setattr(self, f"layer{index + 1}", stage)
+        self.stage_channels = tuple(base * 2**i * design.block.expansion for i in range(4))
+        self.fc = nn.Linear(self.stage_channels[-1], embedding) if embedding is not None else None
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+                nn.init.normal_(module.weight, 0.0, (2.0 / fan_out) ** 0.5)
+
+    def _stage(
+        self, block: type[BasicBlock] | type[Bottleneck], planes: int, count: int, stride: int
+    ) -> nn.Sequential:
+        out = planes * block.expansion
+        shortcut = None
+        if stride != 1 or self._channels != out:
+            shortcut = nn.Sequential(conv1x1(self._channels, out, stride), nn.BatchNorm2d(out))
+        blocks = [block(self._channels, planes, stride, shortcut)]
+        self._channels = out
+        blocks += [block(out, planes) for _ in range(count - 1)]
+        return nn.Sequential(*blocks)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        one = self.layer1(x)
+        two = self.layer2(one)
+        three = self.layer3(two)
+        return one, two, three, self.layer4(three)
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C_4): the last stage, averaged over the image."""
+        return self(images)[-1].mean(dim=(2, 3))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, embedding), unit length."""
+        if self.fc is None:
+            raise ValueError("this network was built without an embedding head")
+        return nn.functional.normalize(self.fc(self.pooled(images)), dim=1)
+
+
+def hypercolumn_levels(stages: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Stages in the channel order of the published hypercolumn: deepest first (2048, 1024, 512, 256 for ResNet-50)."""
+    return tuple(reversed(stages))
+
+
+def match_memory_format(module: nn.Module) -> nn.Module:
+    """Channels-last weights: the faster layout for convolutions on every device we measured."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,169 @@
+"""The training loop that all methods share: batches, schedule, log, checkpoints, resumption.
+
+A training consists of stages. A stage is deterministic: the order of the images is drawn per epoch and every
+random choice of a step is seeded by the step, so a run that was killed and started again gives the weights of an
+undisturbed one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bench.checkpoint import load_state, save_state
+from bench.errors import BenchError
+from bench.files import write_atomically
+from bench.method import PretrainJob
+from bench.seeds import derive_seed, torch_generator
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One stage of a recipe.
+
+    Attributes:
+        name: Unique within the job; names its files and seeds.
+        modules: Everything whose state belongs to the stage (trained, averaged), by name.
+        optimiser: Over the trained parameters.
+        learning_rate: Of the step (0-based).
+        losses: (images (B, 3, S, S) float on the device, generator of the step) -> named scalars; the one called
+            ``loss`` is minimised.
+        after_step: Called with the number of finished steps, e.g. to update a moving average.
+        export: Writes weights to a path; called at the end and for snapshots.
+    """
+
+    name: str
+    modules: dict[str, nn.Module]
+    optimiser: Optimizer
+    steps: int
+    batch_size: int
+    learning_rate: Callable[[int], float]
+    losses: Callable[[Tensor, torch.Generator], Mapping[str, Tensor]]
+    export: Callable[[Path, int], None]
+    after_step: Callable[[int], None] = field(default=lambda _: None)
+
+
+def steps_for(epochs: int, images: int, batch_size: int) -> int:
+    """Whole batches only, as the papers' loaders drop the last incomplete one."""
+    return epochs * max(1, images // batch_size)
+
+
+def run_stage(job: PretrainJob, stage: Stage) -> None:
+    """Run a stage to its end, from its last checkpoint where there is one.
+
+    Raises:
+        BenchError: where the loss is no longer finite.
+    """
+    path = job.output / f"{stage.name}.state.safetensors"
+    found = load_state(path, stage.modules, stage.optimiser)
+    step = int(found["step"]) if found else 0
+    log = _Log(job.output / "log.csv", stage.name, kept_steps=step)
+    if step == 0 and job.snapshot_every:
+        stage.export(_snapshot(job, stage, 0), 0)
+    last_saved = time.monotonic()
+    order = _Order(job, stage)
+    try:
+        with job.progress.task(f"{stage.name}", stage.steps, done=step) as task:
+            while step < stage.steps:
+                values = _one_step(job, stage, order.batch(step), step)
+                step += 1
+                stage.after_step(step)
+                log.add(step, values)
+                task.advance(status=f"loss {values['loss']:.4f}")
+                if job.snapshot_every and step % job.snapshot_every == 0:
+                    stage.export(_snapshot(job, stage, step), step)
+                if step == stage.steps or time.monotonic() - last_saved > job.checkpoint_seconds:
+                    _save(path, stage, step, log)
+                    last_saved = time.monotonic()
+    except KeyboardInterrupt:
+        _save(path, stage, step, log)
+        raise
+
+
+def _one_step(job: PretrainJob, stage: Stage, batch: Tensor, step: int) -> dict[str, float]:
+    rate = stage.learning_rate(step)
+    for group in stage.optimiser.param_groups:
+        group["lr"] = rate * group.get("lr_scale", 1.0)
+    images = job.images[batch].to(job.device).float().div_(255)
+    generator = torch_generator(job.seed, stage.name, "step", step)
+    with _precision(job):
+        losses = stage.losses(images, generator)
+    value = losses["loss"]
+    if not torch.isfinite(value):
+        raise BenchError(
+            f"stage {stage.name!r} diverged: the loss is {value.item()} at step {step + 1}",
+            hint="Lower the learning rate, or look at log.csv in the output folder.",
+        )
+    stage.optimiser.zero_grad(set_to_none=True)
+    value.backward()
+    stage.optimiser.step()
+    return {"learning_rate": rate, **{name: loss.item() for name, loss in losses.items()}}
+
+
+def _precision(job: PretrainJob) -> contextlib.AbstractContextManager[object]:
+    if job.precision == "bfloat16":
+        return torch.autocast(job.device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+class _Order:
+    """Which images a step sees: every epoch is a new permutation, seeded by its number."""
+
+    def __init__(self, job: PretrainJob, stage: Stage) -> None:
+        count = len(job.images)
+        if count < 2:
+            raise BenchError(f"pre-training needs at least 2 images, got {count}")
+        self._size = min(stage.batch_size, count)
+        self._per_epoch = count // self._size
+        self._seed = derive_seed(job.seed, stage.name, "order")
+        self._count, self._epoch = count, -1
+        self._permutation = torch.empty(0, dtype=torch.long)
+
+    def batch(self, step: int) -> Tensor:
+        epoch, position = divmod(step, self._per_epoch)
+        if epoch != self._epoch:
+            generator = torch_generator(self._seed, "epoch", epoch)
+            self._permutation, self._epoch = torch.randperm(self._count, generator=generator), epoch
+        return self._permutation[position * self._size : (position + 1) * self._size]
+
+
+class _Log:
+    """log.csv: one row per step; rows after the last checkpoint are dropped when a run is resumed."""
+
+    def __init__(self, path: Path, stage: str, kept_steps: int) -> None:
+        self._path, self._stage = path, stage
+        rows: list[dict[str, str]] = []
+        if path.is_file():
+            with path.open(newline="") as stream:
+                rows = list(csv.DictReader(stream))
+        self._rows = [r for r in rows if r["stage"] != stage or int(r["step"]) <= kept_steps]
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        self._rows.append({"stage": self._stage, "step": str(step), **{k: repr(v) for k, v in values.items()}})
+
+    def write(self) -> None:
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_atomically(self._path, buffer.getvalue())
+
+
+def _save(path: Path, stage: Stage, step: int, log: _Log) -> None:
+    # The log goes first: rows beyond the checkpoint are dropped at resumption, missing ones could not be made.
+    log.write()
+    save_state(path, stage.modules, stage.optimiser, {"step": step})
+
+
+def _snapshot(job: PretrainJob, stage: Stage, step: int) -> Path:
+    return job.output / "snapshots" / f"{stage.name}-{step:06d}.safetensors"

@@ -1,0 +1,127 @@
+"""Errors of points, kept per image and landmark; means are taken last.
+
+Convention: points are (x, y) in pixels of the image that the method sees, corner origin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+from bench.statistics import bootstrap_interval
+
+Normaliser = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class PerPoint:
+    """A value for every image and landmark, and which of them count.
+
+    Shapes:
+        values: (N, K), finite; 0 where not counted.  counted: (N, K), bool.
+
+    Attributes:
+        excluded: Number of images left out because the value is not defined there.
+    """
+
+    values: Tensor
+    counted: Tensor
+    excluded: int = 0
+
+    @property
+    def images(self) -> int:
+        """Number of images of which at least one landmark counts."""
+        return int(self.counted.any(1).sum())
+
+    def mean(self) -> float:
+        """Over everything that counts, so that each landmark weighs the same.
+
+        Raises:
+            BenchError: where nothing counts.
+        """
+        count = int(self.counted.sum())
+        if count == 0:
+            raise BenchError("no landmark is visible in the evaluated images: there is nothing to average")
+        return float(self.values.double().sum()) / count
+
+    def interval(self, seed: int) -> tuple[float, float]:
+        """95 % bootstrap interval of :meth:`mean` over images."""
+        sums = self.values.double().sum(1).cpu().numpy()
+        return bootstrap_interval(sums, self.counted.sum(1).cpu().numpy().astype(np.float64), seed=seed)
+
+
+def point_errors(predicted: Tensor, target: Tensor) -> Tensor:
+    """Euclidean distances: (N, K, 2), (N, K, 2) -> (N, K).
+
+    Raises:
+        BenchError: where the shapes differ or do not end in 2.
+    """
+    if predicted.shape != target.shape or predicted.ndim != 3 or predicted.shape[-1] != 2:
+        raise BenchError(
+            f"predicted and target points must both be (N, K, 2), got {tuple(predicted.shape)} and "
+            f"{tuple(target.shape)}"
+        )
+    return (predicted - target).square().sum(-1).sqrt()
+
+
+def counted_values(values: Tensor, visible: Tensor) -> PerPoint:
+    """Values (N, K) that count where ``visible`` (N, K); whatever stands elsewhere is dropped."""
+    return PerPoint(torch.where(visible, values, torch.zeros_like(values)), visible)
+
+
+def normaliser_lengths(points: Tensor, normaliser: Normaliser, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance between the means of the two groups of landmarks, e.g. between the eyes.
+
+    Shapes:
+        points: (N, K, 2).  visible: (N, K).
+        returns: lengths (N,) and defined (N,), bool: all landmarks of both groups are visible, and not in one
+        place. Lengths are 1 where not defined.
+
+    Raises:
+        BenchError: where the normaliser names landmarks that the points lack.
+    """
+    first, second = (list(group) for group in normaliser)
+    if not first or not second or not all(0 <= index < points.shape[1] for index in first + second):
+        raise BenchError(f"normaliser {normaliser} does not fit {points.shape[1]} landmarks")
+    apart = points[:, first].mean(1) - points[:, second].mean(1)
+    lengths = apart.square().sum(-1).sqrt()
+    defined = visible[:, first + second].all(1) & (lengths > 0)
+    return torch.where(defined, lengths, torch.ones_like(lengths)), defined
+
+
+def normalised_errors(errors: Tensor, counted: Tensor, lengths: Tensor, defined: Tensor) -> PerPoint:
+    """Errors (N, K) in percent of each image's length (N,); images without one are left out and counted."""
+    percent = 100 * errors / lengths[:, None]
+    left_out = int((counted.any(1) & ~defined).sum())
+    kept = counted & defined[:, None]
+    return PerPoint(torch.where(kept, percent, torch.zeros_like(percent)), kept, left_out)
+
+
+def nme_interocular(predicted: Tensor, target: Tensor, visible: Tensor, normaliser: Normaliser) -> PerPoint:
+    """Distance between prediction and annotation, in percent of the annotated inter-ocular distance.
+
+    Landmarks that are not visible do not count. Images whose own normaliser is not visible, or has no length,
+    are left out; their number is ``excluded``.
+
+    Shapes:
+        predicted, target: (N, K, 2).  visible: (N, K).
+
+    Reference:
+        Equal, for square images, to the released DVE and ContrastLandmarks code (in normalised coordinates).
+    """
+    lengths, defined = normaliser_lengths(target, normaliser, visible)
+    return normalised_errors(point_errors(predicted, target), visible, lengths, defined)
+
+
+def px70(distances: Tensor, image_size: int) -> Tensor:
+    """Pixels of an image of side ``image_size`` -> pixels of a 70-pixel image (factor 70 / side, as DVE)."""
+    return distances * (70 / image_size)
+
+
+def accuracy_within(distances: Tensor, limit: float, visible: Tensor) -> PerPoint:
+    """100 where a distance (N, K) is at most ``limit``, else 0: the mean is the accuracy in percent."""
+    return counted_values(100 * (distances <= limit).double(), visible)

@@ -1,0 +1,153 @@
+"""Tables for people: one per question (protocol on data), methods down, metrics and conditions across."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reports.frame import QUESTION, natural_key
+
+MISSING = "—"
+
+_ROW = ("method", "weights_label", "weights_sha256", "feature_dim", "method_options", "seed")
+_TIERS = {
+    "procedural": "procedural data, not photographs",
+    "own": "own data",
+    "published": "published data set",
+}
+_ARROWS = {"lower": "↓", "higher": "↑"}
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a table is there: cells with a value, cells in all, and records that failed."""
+
+    measured: int
+    cells: int
+    failed_runs: int
+
+    def __str__(self) -> str:
+        text = f"{self.measured} of {self.cells} cells measured"
+        return text + (f", failed runs: {self.failed_runs}" if self.failed_runs else "")
+
+
+def tables(ranked: pd.DataFrame) -> list[RenderableType]:
+    """The tables of all ranked rows with title and notes, in the order of their protocols and data sets."""
+    # a title within the table would be folded to the table's width
+    return [Group(_title(rows), _table(rows), _notes(rows)) for rows in questions(ranked)]
+
+
+def questions(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows that belong to one table each, in the order in which they came."""
+    by = ["protocol", *(column for column in QUESTION if column != "protocol")]
+    return [rows for _, rows in frame.groupby(by, sort=True)]
+
+
+def coverage(rows: pd.DataFrame) -> Coverage:
+    """Of the rows of one question; a failed run counts as cells that are missing."""
+    entries = rows.groupby(list(_ROW), dropna=False).ngroups
+    measured = rows[rows["value"].notna()]
+    columns = measured.groupby(["metric", "condition"]).ngroups
+    return Coverage(len(measured), entries * columns, int((rows["status"] == "failed").sum()))
+
+
+def decimals(values: Iterable[float]) -> int:
+    """Decimals that give the largest of the values four significant digits."""
+    largest = max((abs(value) for value in values), default=0.0)
+    return 2 if largest == 0 else min(max(3 - math.floor(math.log10(largest)), 0), 8)
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    measured = rows[rows["value"].notna()]
+    columns = _metric_columns(measured)
+    digits = {column: decimals(part["value"]) for column, part in measured.groupby(["metric", "condition"])}
+    table = Table()
+    entries = _entries(rows, columns)
+    labels = _labels(entries)
+    for name in labels.columns:
+        table.add_column(name, justify="left" if name in ("method", "weights") else "right", overflow="fold")
+    for metric, condition in columns:
+        arrow = _ARROWS[measured.loc[measured["metric"] == metric, "direction"].iloc[0]]
+        table.add_column(Text(f"{metric} {arrow}\n{condition}".rstrip()), justify="right", overflow="fold")
+    cells = {
+        _cell_key(row): _cell(row, digits[row["metric"], row["condition"]]) for _, row in measured.iterrows()
+    }
+    for (_, entry), (_, label) in zip(entries.iterrows(), labels.iterrows(), strict=True):
+        key = tuple(entry[list(_ROW)])
+        found = [cells.get((*key, *column), Text(MISSING)) for column in columns]
+        table.add_row(*(Text(str(text)) for text in label), *found)
+    return table
+
+
+def _metric_columns(measured: pd.DataFrame) -> list[tuple[str, str]]:
+    """Metrics in the protocol's own order, the conditions of each in numeric order."""
+    metrics = list(dict.fromkeys(measured["metric"]))
+    pairs = set(zip(measured["metric"], measured["condition"], strict=True))
+    return sorted(pairs, key=lambda pair: (metrics.index(pair[0]), natural_key(pair[1])))
+
+
+def _entries(rows: pd.DataFrame, columns: list[tuple[str, str]]) -> pd.DataFrame:
+    """One row per method, weights and seed: by rank in the first column, then by name; failed runs last."""
+    first = rows[[pair in columns[:1] for pair in zip(rows["metric"], rows["condition"], strict=True)]]
+    entries = rows[list(_ROW)].drop_duplicates()
+    entries = entries.merge(first[[*_ROW, "rank"]], how="left", on=list(_ROW))
+    return entries.sort_values(["rank", *_ROW], na_position="last").reset_index(drop=True)
+
+
+def _labels(entries: pd.DataFrame) -> pd.DataFrame:
+    """The columns that name a row; those that only tell namesakes apart are left out where there are none."""
+    labels = pd.DataFrame({"method": entries["method"], "weights": entries["weights_label"]})
+    labels["dim"] = entries["feature_dim"]
+    if entries["seed"].nunique() > 1:
+        labels["seed"] = entries["seed"]
+    for column in ("weights_sha256", "method_options"):
+        if labels.duplicated().any():
+            labels[column] = entries[column]
+    return labels
+
+
+def _cell_key(row: pd.Series) -> tuple[object, ...]:
+    return (*row[list(_ROW)], row["metric"], row["condition"])
+
+
+def _cell(row: pd.Series, digits: int) -> Text:
+    value, low, high, std = (float(row[name]) for name in ("value", "low", "high", "std"))
+    text = f"{value:.{digits}f}"
+    if not math.isnan(std):
+        text += f" ± {std:.{digits}f}"
+    elif not math.isnan(low) and not math.isnan(high):
+        text += f" [{low:.{digits}f}, {high:.{digits}f}]"
+    style = "bold" if row["rank"] == 1 else "underline" if row["rank_low"] == 1 else ""
+    return Text(text, style=style)
+
+
+def _title(rows: pd.DataFrame) -> RenderableType:
+    row = rows.iloc[0]
+    presets = "/".join(sorted(set(rows["preset"])))
+    title = Text(
+        f"{row['protocol']} ({presets}, version {row['protocol_version']}) on {row['dataset']}: "
+        f"{_TIERS.get(row['tier'], row['tier'])}, {row['landmarks']} landmarks",
+        style="bold",
+    )
+    hashes = Text(f"protocol options {row['protocol_options']}, data {row['dataset_content']}", style="dim")
+    return Group(title, hashes)
+
+
+def _notes(rows: pd.DataFrame) -> Text:
+    measured = rows[rows["value"].notna()].drop_duplicates(["metric", "unit"])
+    lines = [
+        f"{row['metric']}: {row['unit']}, {row['direction']} is better" for _, row in measured.iterrows()
+    ]
+    if not measured.empty:
+        lines.append("bold: best value; underlined: error bars overlap those of the best")
+        lines.append("± is the standard deviation over draws, [ ] a 95 % interval over images")
+    lines.append(str(coverage(rows)))
+    for _, row in rows[rows["status"] == "failed"].iterrows():
+        lines.append(f"failed: {row['method']} (seed {row['seed']}, run {row['record']}): {row['reason']}")
+    return Text("\n".join(lines), style="dim")

@@ -1,0 +1,164 @@
+"""A training that was killed and started again is the training that was never killed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.errors import BenchError
+from bench.method import PretrainJob
+from bench.progress import Progress, Task
+from bench.weights import load_into, read_weights
+from methods.lead import LEAD, LEADOptions, LEADRecipe
+from methods.random import Random, RandomOptions
+from methods.schedule import warmup_cosine
+from methods.training import steps_for
+
+OPTIONS = LEADOptions(backbone="resnet18", width=8, dim=8, fpn_width=8, fpn_merged=8)
+RECIPE = LEADRecipe(
+    image_size=32,
+    view_size=32,
+    stage2_view_size=32,
+    batch_size=8,
+    stage2_batch_size=8,
+    stage1_epochs=2,
+    stage2_epochs=2,
+    warmup_epochs=1,
+    head_hidden=16,
+    head_dim=8,
+    projection_dim=8,
+)
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing gets a chance to clean up."""
+
+
+class _Killer(Progress):
+    def __init__(self, stage: str, after: int) -> None:
+        super().__init__(quiet=True)
+        self.stage, self.after = stage, after
+
+    @contextmanager
+    def task(self, description: str, total: int, *, done: int = 0) -> Iterator[Task]:
+        killer = self
+
+        class Counting(Task):
+            steps = 0
+
+            def advance(self, steps: int = 1, status: str = "") -> None:
+                self.steps += steps
+                if description == killer.stage and self.steps == killer.after:
+                    raise Killed
+
+        yield Counting()
+
+
+def _job(output: Path, recipe: LEADRecipe = RECIPE, **changes: object) -> PretrainJob:
+    images = torch.randint(0, 256, (26, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    job = PretrainJob(
+        images=images,
+        options=OPTIONS,
+        recipe=recipe,
+        output=output,
+        seed=3,
+        device=torch.device("cpu"),
+        progress=Progress.silent(),
+        provenance={"dataset": "noise", "preset": "test", "images": 26},
+    )
+    return replace(job, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("objective", ["byol", "nt_xent"])
+@pytest.mark.parametrize(("stage", "after"), [("stage1", 1), ("stage1", 4), ("stage2", 1), ("stage2", 5)])
+def test_resumed_equals_undisturbed(tmp_path: Path, objective: str, stage: str, after: int) -> None:
+    recipe = RECIPE.model_copy(update={"stage1_objective": objective})
+    undisturbed = LEAD().pretrain(_job(tmp_path / "one", recipe))
+    disturbed = _job(tmp_path / "two", recipe, checkpoint_seconds=-1.0)
+    with pytest.raises(Killed):
+        LEAD().pretrain(replace(disturbed, progress=_Killer(stage, after)))
+    resumed = LEAD().pretrain(disturbed)
+    assert read_weights(resumed).sha256 == read_weights(undisturbed).sha256
+    logs = [list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("one", "two")]
+    assert logs[0] == logs[1]
+    assert [row["stage"] for row in logs[0]] == ["stage1"] * 6 + ["stage2"] * 6
+
+
+def test_a_damaged_checkpoint_starts_the_stage_anew(tmp_path: Path) -> None:
+    undisturbed = LEAD().pretrain(_job(tmp_path / "one"))
+    job = _job(tmp_path / "two")
+    LEAD().pretrain(job)
+    state = tmp_path / "two" / "stage1.state.safetensors"
+    state.write_bytes(state.read_bytes()[:100])
+    (tmp_path / "two" / "stage2.state.safetensors").unlink()
+    assert read_weights(LEAD().pretrain(job)).sha256 == read_weights(undisturbed).sha256
+
+
+def test_seed_decides_the_weights(tmp_path: Path) -> None:
+    one, same, other = (
+        read_weights(LEAD().pretrain(_job(tmp_path / name, seed=seed))).sha256
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
+    assert one == same
+    assert one != other
+
+
+def test_stage_two_leaves_the_encoder_as_it_was(tmp_path: Path) -> None:
+    job = _job(tmp_path, snapshot_every=6)
+    final = read_weights(LEAD().pretrain(job))
+    first = read_weights(tmp_path / "snapshots" / "stage1-000006.safetensors")
+    start = read_weights(tmp_path / "snapshots" / "stage1-000000.safetensors")
+    encoder = [name for name in final.tensors if name.startswith("encoder.")]
+    assert all(torch.equal(final.tensors[name], first.tensors[name]) for name in encoder)
+    assert any(not torch.equal(first.tensors[name], start.tensors[name]) for name in encoder)
+    decoder = [name for name in final.tensors if name.startswith("decoder.") and name.endswith("weight")]
+    assert all(not torch.equal(final.tensors[name], first.tensors[name]) for name in decoder)
+    assert first.options["features"] == "hypercolumn"
+    assert final.options["features"] == "compact"
+
+
+def test_step_zero_is_the_untrained_network(tmp_path: Path) -> None:
+    """The learning curve starts at what `random` with the same network measures."""
+    LEAD().pretrain(_job(tmp_path, snapshot_every=100, seed=0))
+    start = read_weights(tmp_path / "snapshots" / "stage1-000000.safetensors")
+    untrained = Random().build(RandomOptions(**OPTIONS.model_dump()))
+    assert all(torch.equal(start.tensors[name], tensor) for name, tensor in untrained.state_dict().items())
+
+
+def test_divergence_is_an_error(tmp_path: Path) -> None:
+    wild = RECIPE.model_copy(update={"learning_rate": 1e20, "warmup_epochs": 0})
+    with pytest.raises(BenchError, match="diverged"):
+        LEAD().pretrain(_job(tmp_path, wild))
+
+
+def test_weights_load_back_into_the_network(tmp_path: Path) -> None:
+    weights = read_weights(LEAD().pretrain(_job(tmp_path)), method="lead")
+    network = LEAD().build(LEADOptions(**weights.options))
+    load_into(network, weights)
+    images = torch.rand(2, 3, 32, 32)
+    levels = network.extract(images).levels
+    assert [tuple(level.shape) for level in levels] == [(2, 8, 8, 8)]
+    wider = LEAD().build(OPTIONS.model_copy(update={"dim": 16}))
+    with pytest.raises(BenchError, match="another architecture"):
+        load_into(wider, weights)
+    with pytest.raises(BenchError, match="method 'lead', not of 'dve'"):
+        read_weights(weights.path, method="dve")
+
+
+def test_warmup_cosine() -> None:
+    rates = [warmup_cosine(step, 10, 2, 0.4) for step in range(11)]
+    assert rates[:2] == [0.2, 0.4]
+    assert rates[2] == pytest.approx(0.4)
+    assert rates[6] == pytest.approx(0.2)
+    assert rates[10] == pytest.approx(0.0)
+
+
+def test_only_whole_batches_count() -> None:
+    assert steps_for(3, 26, 8) == 9
+    assert steps_for(3, 5, 8) == 3

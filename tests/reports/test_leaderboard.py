@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from bench.errors import BenchError
+from bench.record import RunRecord
+from bench.report import ReportOutput
+from reports.frame import COLUMNS, condition_text, frame_of, from_csv, natural_key, rows_of, to_csv
+from reports.leaderboard import LEADERBOARD_COLUMNS, LeaderboardOptions, LeaderboardReport
+from reports.pivot import decimals
+from reports.ranking import with_ranks
+from tests.records import metric, record
+
+PATH = Path("leaderboard.csv")
+
+
+def render(*records: RunRecord, **options: Any) -> ReportOutput:
+    return LeaderboardReport().render(records, LeaderboardOptions.model_validate(options))
+
+
+def rows(output: ReportOutput) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(output.files[PATH])))
+
+
+def printed(output: ReportOutput, *, styles: bool = False) -> str:
+    console = Console(
+        width=1000, file=io.StringIO(), force_terminal=styles, color_system="standard", record=True
+    )
+    assert output.renderable is not None
+    console.print(output.renderable)
+    return console.export_text(styles=styles)
+
+
+def few_shot(seed: int = 0, **values: float) -> tuple[Any, ...]:
+    return tuple(
+        metric(value, condition={"annotations": int(count.removeprefix("n"))}, std=0.25)
+        for count, value in values.items()
+    )
+
+
+# --- the table for programs ------------------------------------------------------------------------
+
+
+def test_the_columns_are_stable() -> None:
+    header = render(record(metric(1.0))).files[PATH].splitlines()[0]
+    assert header == (
+        "method,weights_label,feature_dim,weights_sha256,method_options,dataset,tier,landmarks,dataset_content,"
+        "protocol,preset,protocol_version,protocol_options,metric,condition,value,low,high,std,count,unit,"
+        "direction,seed,status,reason,record,rank,rank_low,rank_high"
+    )
+
+
+def test_a_row_says_everything_about_its_value() -> None:
+    run = record(metric(3.2500000001, low=3.0, high=3.5, count=200, condition={"annotations": 10}), seed=4)
+    (row,) = rows(render(run))
+    assert row | {"method_options": "", "dataset_content": "", "protocol_options": ""} == {
+        "method": "lead",
+        "weights_label": "shipped, synthetic-faces",
+        "feature_dim": "64",
+        "weights_sha256": "a" * 12,
+        "method_options": "",
+        "dataset": "synthetic-faces",
+        "tier": "procedural",
+        "landmarks": "10",
+        "dataset_content": "",
+        "protocol": "regression",
+        "preset": "quick",
+        "protocol_version": "1",
+        "protocol_options": "",
+        "metric": "nme_interocular",
+        "condition": "annotations=10",
+        "value": "3.2500000001",
+        "low": "3.0",
+        "high": "3.5",
+        "std": "",
+        "count": "200",
+        "unit": "% of inter-ocular distance",
+        "direction": "lower",
+        "seed": "4",
+        "status": "ok",
+        "reason": "",
+        "record": run.id,
+        "rank": "1",
+        "rank_low": "1",
+        "rank_high": "1",
+    }
+    assert all(len(row[name]) == 12 for name in ("method_options", "dataset_content", "protocol_options"))
+
+
+def test_the_order_of_the_records_does_not_matter() -> None:
+    runs = [
+        record(*few_shot(n10=value, n5=value + 1), method=name, seed=seed, protocol=protocol)
+        for (name, value), seed, protocol in itertools.product(
+            [("a", 3.0), ("b", 2.0)], (0, 1), ("fewshot", "regression")
+        )
+    ] + [record(method="c", reason="out of memory")]
+    expected = render(*runs)
+    for seed in range(5):
+        random.Random(seed).shuffle(runs)
+        again = render(*runs)
+        assert again.files == expected.files
+        assert again.data == expected.data
+        assert printed(again) == printed(expected)
+
+
+def test_rows_are_ordered_by_condition_then_rank() -> None:
+    output = render(
+        record(*few_shot(n10=2.0, n5=4.0, n1=9.0), method="b"),
+        record(*few_shot(n10=3.0, n5=3.0, n1=8.0), method="a"),
+    )
+    assert [(row["condition"], row["method"]) for row in rows(output)] == [
+        ("annotations=1", "a"),
+        ("annotations=1", "b"),
+        ("annotations=5", "a"),
+        ("annotations=5", "b"),
+        ("annotations=10", "b"),
+        ("annotations=10", "a"),
+    ]
+
+
+def test_data_are_strict_json_and_equal_the_csv() -> None:
+    output = render(record(metric(1.0)), record(method="random", reason="out of memory"))
+    json.dumps(output.data, allow_nan=False)
+    table = rows(output)
+    assert [[("" if v is None else str(v)) for v in row.values()] for row in output.data["rows"]] == [
+        list(row.values()) for row in table
+    ]
+
+
+def test_no_records_give_no_file() -> None:
+    output = render()
+    assert (output.exit_code, output.files) == (2, {})
+    assert "bench run" in printed(output)
+
+
+def test_nothing_is_written_where_nothing_is_wanted() -> None:
+    assert render(record(metric(1.0)), output=None).files == {}
+
+
+# --- ranks -----------------------------------------------------------------------------------------
+
+
+def ranks(*values: Any, direction: str = "lower") -> list[tuple[int, int, int]]:
+    """(rank, rank_low, rank_high) of values, or of (value, low, high), each of another method."""
+    runs = []
+    for i, entry in enumerate(values):
+        value, low, high = entry if isinstance(entry, tuple) else (entry, None, None)
+        runs.append(record(metric(value, low=low, high=high, direction=direction), method=f"m{i}"))
+    by_method = {row["method"]: row for row in rows(render(*runs))}
+    return [
+        (int(row["rank"]), int(row["rank_low"]), int(row["rank_high"]))
+        for row in (by_method[f"m{i}"] for i in range(len(values)))
+    ]
+
+
+def test_the_lowest_error_is_first() -> None:
+    assert ranks(3.0, 1.0, 2.0) == [(3, 3, 3), (1, 1, 1), (2, 2, 2)]
+
+
+def test_the_highest_accuracy_is_first() -> None:
+    assert ranks(0.3, 0.1, 0.2, direction="higher") == [(1, 1, 1), (3, 3, 3), (2, 2, 2)]
+
+
+def test_ties_share_a_rank() -> None:
+    assert ranks(1.0, 2.0, 2.0, 4.0) == [(1, 1, 1), (2, 2, 3), (2, 2, 3), (4, 4, 4)]
+
+
+def test_overlapping_intervals_leave_the_rank_open() -> None:
+    # the first two overlap, the second and third overlap, the first and third do not
+    entries = [(1.0, 0.5, 1.5), (1.7, 1.4, 2.0), (2.2, 1.9, 2.5), (5.0, 4.0, 6.0)]
+    assert ranks(*entries) == [(1, 1, 2), (2, 1, 3), (3, 2, 3), (4, 4, 4)]
+    mirrored = [(-value, -high, -low) for value, low, high in entries]
+    assert ranks(*mirrored, direction="higher") == [(1, 1, 2), (2, 1, 3), (3, 2, 3), (4, 4, 4)]
+
+
+def test_the_deviation_over_draws_is_the_error_bar_where_there_is_no_interval() -> None:
+    runs = [record(metric(value, std=0.6), method=f"m{value}") for value in (1.0, 2.0, 4.0)]
+    assert [(row["rank_low"], row["rank_high"]) for row in rows(render(*runs))] == [
+        ("1", "2"),
+        ("1", "2"),
+        ("3", "3"),
+    ]
+
+
+BARS = st.tuples(st.integers(-5, 5), st.integers(0, 4), st.integers(0, 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(bars=st.lists(BARS, min_size=1, max_size=6), direction=st.sampled_from(["lower", "higher"]))
+def test_ranks_equal_a_count_over_all_pairs(bars: list[tuple[int, int, int]], direction: str) -> None:
+    runs = [
+        record(metric(v, low=v - below, high=v + above, direction=direction), method=f"m{i}")
+        for i, (v, below, above) in enumerate(bars)
+    ]
+    found = with_ranks(frame_of(runs)).sort_values("method")
+    sign = 1 if direction == "lower" else -1
+    for (value, below, above), (_, row) in zip(bars, found.iterrows(), strict=True):
+        better = sum(sign * other < sign * value for other, _, _ in bars)
+        surely_better = surely_worse = 0
+        for other, other_below, other_above in bars:
+            apart_above = other - other_below > value + above
+            apart_below = other + other_above < value - below
+            surely_better += apart_below if direction == "lower" else apart_above
+            surely_worse += apart_above if direction == "lower" else apart_below
+        assert row["rank"] == 1 + better
+        assert (row["rank_low"], row["rank_high"]) == (1 + surely_better, len(bars) - surely_worse)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"protocol_options": {"points": 10}},
+        {"fingerprint": "0" * 64},
+        {"preprocessing": {"image_size": 96, "margin": 20}},
+        {"seed": 1},
+        {"dataset": "coco"},
+        {"protocol": "matching"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_not_comparable_is_not_ranked_together(change: dict[str, Any]) -> None:
+    output = render(record(metric(1.0)), record(metric(2.0), method="random", **change))
+    assert [row["rank"] for row in rows(output)] == ["1", "1"]
+
+
+@pytest.mark.parametrize("change", [{"weights": "b" * 64}, {"options": {"x": 1}}, {"method": "random"}])
+def test_methods_and_weights_are_ranked_together(change: dict[str, Any]) -> None:
+    output = render(record(metric(1.0)), record(metric(2.0), preset="custom", **change))
+    assert [row["rank"] for row in rows(output)] == ["1", "2"]
+
+
+def test_a_failed_run_has_a_row_and_no_rank() -> None:
+    output = render(record(metric(1.0)), record(method="random", reason="out\nof \x1b[31mmemory"))
+    ok, failed = rows(output)
+    assert (ok["rank"], ok["rank_high"]) == ("1", "1")
+    assert failed["status"] == "failed"
+    assert failed["reason"] == "out of  [31mmemory"
+    assert [failed[name] for name in ("metric", "value", "rank", "rank_low", "rank_high")] == [""] * 5
+    assert output.exit_code == 0
+
+
+# --- the tables for people -------------------------------------------------------------------------
+
+
+def test_a_table_per_protocol_and_data_set() -> None:
+    output = render(
+        record(metric(1.0)),
+        record(metric(2.0), protocol="matching"),
+        record(metric(3.0), fingerprint="0" * 64),
+    )
+    titles = [line.strip() for line in printed(output).splitlines() if " version 1) on " in line]
+    assert titles == [
+        "matching (quick, version 1) on synthetic-faces: procedural data, not photographs, 10 landmarks",
+        "regression (quick, version 1) on synthetic-faces: procedural data, not photographs, 10 landmarks",
+        "regression (quick, version 1) on synthetic-faces: procedural data, not photographs, 10 landmarks",
+    ]
+    assert len(output.data["tables"]) == 3
+
+
+def test_conditions_are_in_numeric_order_and_missing_cells_are_dashes() -> None:
+    text = printed(
+        render(
+            record(*few_shot(n10=3.0, n1=9.0), method="a"),
+            record(*few_shot(n5=4.0, n10=3.5, n1=8.0), method="b"),
+        )
+    )
+    header = next(line for line in text.splitlines() if "annotations=1 " in line)
+    assert header.index("annotations=1 ") < header.index("annotations=5") < header.index("annotations=10")
+    first, second = (next(line for line in text.splitlines() if f" {name} " in line) for name in "ba")
+    assert text.index(first) < text.index(second)  # b is best with one annotation
+    assert [cell.strip() for cell in first.strip("│").split("│")][3:] == [
+        "8.000 ± 0.250",
+        "4.000 ± 0.250",
+        "3.500 ± 0.250",
+    ]
+    assert [cell.strip() for cell in second.strip("│").split("│")][3:] == [
+        "9.000 ± 0.250",
+        "—",
+        "3.000 ± 0.250",
+    ]
+    assert "5 of 6 cells measured" in text
+
+
+def test_an_interval_is_shown_where_nothing_was_drawn() -> None:
+    text = printed(render(record(metric(12.345, low=11.0, high=13.5))))
+    assert "12.35 [11.00, 13.50]" in text or "12.34 [11.00, 13.50]" in text
+    assert "nme_interocular: % of inter-ocular distance, lower is better" in text
+
+
+def test_the_best_is_bold_and_what_cannot_be_told_from_it_underlined() -> None:
+    output = render(
+        record(metric(1.0, low=0.8, high=1.2), method="a"),
+        record(metric(1.1, low=0.9, high=1.3), method="b"),
+        record(metric(2.0, low=1.9, high=2.1), method="c"),
+    )
+    text = printed(output, styles=True)
+    assert "\x1b[1m1.000 [0.800, 1.200]" in text
+    assert "\x1b[4m1.100 [0.900, 1.300]" in text
+    assert "2.000 [1.900, 2.100]" in text
+    assert "m2.000" not in text.replace("\x1b[0m", "")
+
+
+def test_failed_runs_are_named_and_count_as_missing() -> None:
+    output = render(record(*few_shot(n1=9.0, n5=4.0)), record(method="random", reason="out of memory"))
+    text = printed(output)
+    assert "2 of 4 cells measured, failed runs: 1" in text
+    assert "out of memory" in text
+    assert output.data["tables"][0]["coverage"] == {"measured": 2, "cells": 4, "failed_runs": 1}
+    line = next(line for line in text.splitlines() if " random " in line)
+    assert line.count("—") == 2
+
+
+def test_only_failed_runs() -> None:
+    output = render(record(reason="out of memory"))
+    assert "0 of 0 cells measured, failed runs: 1" in printed(output)
+    assert [row["status"] for row in rows(output)] == ["failed"]
+
+
+def test_namesakes_are_told_apart() -> None:
+    assert "weights_sha256" not in printed(render(record(metric(1.0))))
+    text = printed(
+        render(record(metric(1.0)), record(metric(2.0), weights="b" * 64), record(metric(3.0), seed=1))
+    )
+    assert "seed" in text
+    assert "a" * 12 in text
+    assert "b" * 12 in text
+
+
+def test_markup_in_names_is_shown_as_it_is() -> None:
+    text = printed(render(record(metric(1.0), label="[red]weights[/red] [/]")))
+    assert "[red]weights[/red] [/]" in text
+
+
+def test_every_value_of_a_column_keeps_four_digits_of_the_largest() -> None:
+    assert [decimals([x]) for x in (0.0, 0.5, 3.0, 99.9, 123.0, 5e7, 0.00123)] == [2, 4, 3, 2, 1, 0, 6]
+    assert decimals([-12.0, 0.001]) == 2
+    assert decimals([]) == 2
+
+
+# --- selections and the frame ----------------------------------------------------------------------
+
+
+def test_selections_keep_failed_runs_of_what_is_selected() -> None:
+    runs = [
+        record(metric(1.0), metric(2.0, "pck")),
+        record(metric(1.0), method="random"),
+        record(reason="out of memory", seed=2),
+    ]
+    kept = rows(render(*runs, methods=("lead",), metrics=("pck",)))
+    assert [(row["metric"], row["status"]) for row in kept] == [("pck", "ok"), ("", "failed")]
+
+
+def test_a_selection_of_nothing_is_an_error() -> None:
+    runs = [record(metric(1.0)), record(metric(1.0), method="random", protocol="matching")]
+    with pytest.raises(BenchError, match="Did you mean 'lead'"):
+        render(*runs, methods=("leed",))
+    with pytest.raises(BenchError, match="all of the filters together"):
+        render(*runs, methods=("lead",), protocols=("matching",))
+
+
+def test_conditions_have_one_text() -> None:
+    assert condition_text({"pairs": "different", "annotations": 10}) == "annotations=10,pairs=different"
+    assert (
+        condition_text({"annotations": 10.0, "flip": True, "share": 0.25})
+        == "annotations=10,flip=true,share=0.25"
+    )
+    assert condition_text({}) == ""
+    texts = ["annotations=all", "annotations=10", "annotations=5", "annotations=1", ""]
+    assert sorted(texts, key=natural_key) == texts[::-1]
+
+
+def test_a_frame_survives_the_way_through_csv() -> None:
+    value = float(np.nextafter(1 / 3, 1))
+    runs = [
+        record(metric(value, low=0.1, high=0.5, count=3), label='a "quoted", label; NA', seed=2**62 + 1),
+        record(metric(0.5, std=0.1), method="NA", weights="1e5678901234"),
+        record(method="random", reason="nan"),
+    ]
+    frame = frame_of(runs)
+    again = from_csv(to_csv(frame))
+    assert rows_of(again) == rows_of(frame)
+    assert list(again.columns) == list(COLUMNS)
+    assert from_csv(render(*runs).files[PATH]).shape == frame.shape
+    assert LEADERBOARD_COLUMNS[: len(COLUMNS)] == COLUMNS
+
+
+def test_no_mean_is_ever_taken() -> None:
+    output = render(*(record(metric(float(seed)), seed=seed) for seed in range(3)))
+    assert sorted(float(row["value"]) for row in rows(output)) == [0.0, 1.0, 2.0]
+    assert [row["rank"] for row in rows(output)] == ["1", "1", "1"]
