@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from bench.protocol import Protocol as Protocol
     from bench.protocol import ProtocolOptions as ProtocolOptions
     from bench.record import RunRecord as RunRecord
+    from bench.report import Report as Report
+    from bench.report import ReportOutput as ReportOutput
     from bench.store import RunStore as RunStore
 
 __version__ = "0.1.0"
@@ -48,6 +50,8 @@ _HOME = {
     "MetricValue": "protocol",
     "Preset": "method",
     "PretrainJob": "method",
+    "Report": "report",
+    "ReportOutput": "report",
     "Protocol": "protocol",
     "ProtocolOptions": "protocol",
     "Recipe": "method",
@@ -56,7 +60,31 @@ _HOME = {
     "Sample": "landmarks",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = [
+    "BenchError",
+    "DatasetInfo",
+    "DatasetProvider",
+    "FeatureExtractor",
+    "FeatureMap",
+    "LandmarkDataset",
+    "LandmarkSchema",
+    "Measurement",
+    "Method",
+    "MethodOptions",
+    "MetricSpec",
+    "MetricValue",
+    "Preset",
+    "PretrainJob",
+    "Protocol",
+    "ProtocolOptions",
+    "Recipe",
+    "Report",
+    "ReportOutput",
+    "RunRecord",
+    "RunStore",
+    "Sample",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

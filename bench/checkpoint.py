@@ -34,7 +34,9 @@ def save_state(
         for index, slots in optimiser.state_dict()["state"].items():
             for slot, value in slots.items():
                 if value is not None:
-                    tensors[f"optimiser/{index}/{slot}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+                    tensors[f"optimiser/{index}/{slot}"] = (
+                        torch.as_tensor(value).detach().cpu().contiguous().clone()
+                    )
     write_atomically(path, safetensors.torch.save(tensors, metadata={_KEY: json.dumps(numbers)}))
 
 
@@ -52,7 +54,9 @@ def load_state(
         return None
     for name, module in modules.items():
         prefix = f"{name}/"
-        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        module.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
     if optimiser is not None:
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():

@@ -132,7 +132,9 @@ class FeatureMap:
         """The parts of :meth:`project` before resizing and summing: one (B, M, h_l, w_l) per level."""
         weight = weight.reshape(weight.shape[0], -1)
         if weight.shape[1] != self.channels:
-            raise BenchError(f"a projection of {weight.shape[1]} channels cannot read {self.channels}-d features")
+            raise BenchError(
+                f"a projection of {weight.shape[1]} channels cannot read {self.channels}-d features"
+            )
         parts = weight.split([level.shape[1] for level in self.levels], dim=1)
         return [torch.einsum("mc,bchw->bmhw", w, lv) for w, lv in zip(parts, self.levels, strict=True)]
 
@@ -188,7 +190,11 @@ class FeatureMap:
         parts = descriptors.split([level.shape[1] for level in self.levels], dim=-1)
         total: Tensor | None = None
         for level, part in zip(self.levels, parts, strict=True):
-            unit = nn.functional.normalize(part, dim=-1, eps=_TINY) if self.normalisation == "per_level" else part
+            unit = (
+                nn.functional.normalize(part, dim=-1, eps=_TINY)
+                if self.normalisation == "per_level"
+                else part
+            )
             dots = resize(torch.einsum("bnc,bchw->bnhw", unit, level), self.size)
             if self.normalisation == "per_level":
                 dots = dots / _squared_norms(level, self.size).clamp_min(_TINY**2).sqrt().unsqueeze(1)
@@ -238,6 +244,7 @@ class FeatureExtractor(nn.Module, ABC):
 
     def landmarks(self, images: Tensor) -> Tensor:
         """Discovered landmarks, (B, K, 2) in pixels of the image, for methods with the capability."""
+        del images
         raise BenchError(f"{type(self).__name__} gives dense features only; it discovers no landmarks")
 
     def extract(self, images: Tensor) -> FeatureMap:
@@ -263,4 +270,5 @@ class FeatureExtractor(nn.Module, ABC):
         self.eval()
         # Not inference mode: a head may be trained on these features.
         with torch.no_grad():
-            return self(images)
+            features: FeatureMap = self(images)
+            return features

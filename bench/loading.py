@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,8 +20,8 @@ class Preprocessing(BaseModel):
     """How an image becomes the input of a method.
 
     The image is resized (antialiased bilinear, aspect ratio ignored) to a square working frame of
-    ``image_size + 2 * margin`` pixels. Warps act on the working frame; then ``margin`` pixels are removed on each
-    side. ContrastLandmarks' faces are ``image_size=96, margin=20`` (136 to 96).
+    ``image_size + 2 * margin`` pixels. Warps act on the working frame; then ``margin`` pixels are removed on
+    each side. ContrastLandmarks' faces are ``image_size=96, margin=20`` (136 to 96).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,23 +79,39 @@ class LoadedSplit:
         )
 
 
-class _Resized(Dataset[tuple[Tensor, Tensor, Tensor, str | None]]):
+_Item = tuple[Tensor, Tensor, Tensor, str | None]
+
+
+class _Resized(Dataset[_Item | BenchError]):
+    """Hands errors over as values: raised in a worker, they would arrive as the text of its traceback."""
+
     def __init__(self, dataset: LandmarkDataset, side: int) -> None:
         self.dataset, self.side = dataset, side
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, str | None]:
-        sample = self.dataset[index]
+    def __getitem__(self, index: int) -> _Item | BenchError:
+        try:
+            sample = self.dataset[index]
+        except BenchError as error:
+            return error
         height, width = sample.image.shape[-2:]
         image = tvf.resize(sample.image, [self.side, self.side], antialias=True)
         scale = torch.tensor([self.side / width, self.side / height])
         return image, sample.points * scale, sample.visible, sample.identity
 
 
+def _unchanged(item: Any) -> Any:
+    return item  # a named function, since spawned workers cannot receive a lambda
+
+
 def load_split(
-    dataset: LandmarkDataset, preprocessing: Preprocessing, *, workers: int = 0, progress: Progress | None = None
+    dataset: LandmarkDataset,
+    preprocessing: Preprocessing,
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> LoadedSplit:
     """Decode and resize every image of a split, in order.
 
@@ -109,11 +126,12 @@ def load_split(
     points = torch.zeros(count, points_count, 2)
     visible = torch.zeros(count, points_count, dtype=torch.bool)
     identities: list[str | None] = []
-    loader = DataLoader(
-        _Resized(dataset, side), batch_size=None, num_workers=workers, collate_fn=lambda item: item
-    )
+    loader = DataLoader(_Resized(dataset, side), batch_size=None, num_workers=workers, collate_fn=_unchanged)
     track = (progress or Progress.silent()).track(loader, f"reading {dataset.name} {dataset.split}", count)
-    for i, (image, where, seen, identity) in enumerate(track):
+    for i, item in enumerate(track):
+        if isinstance(item, BenchError):
+            raise item
+        image, where, seen, identity = item
         images[i] = image
         if len(where):
             points[i], visible[i] = where, seen

@@ -142,12 +142,24 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
 def _precision(request: PretrainRequest, device: torch.device) -> str:
     known = ("auto", "float32", "bfloat16")
     if request.precision not in known:
-        raise BenchError(f"no precision is called {request.precision!r}", hint=f"Use one of {', '.join(known)}.")
+        raise BenchError(
+            f"no precision is called {request.precision!r}", hint=f"Use one of {', '.join(known)}."
+        )
     if request.precision == "auto":
-        # Presets that make published numbers train as the papers did, in single precision.
-        mixed = device.type == "cuda" and request.preset != "paper"
-        return "bfloat16" if mixed else "float32"
+        # The paper's preset trains as the paper did, in single precision.
+        return "bfloat16" if request.preset != "paper" and _computes_in_bfloat16(device) else "float32"
     return request.precision
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether half precision is faster there: in hardware, not emulated."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # What torch itself asks before it takes its bfloat16 kernels; older versions lack the question.
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
 
 
 def _claim(output: Path, identity: dict[str, Any]) -> None:

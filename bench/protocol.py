@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.features import FeatureExtractor
     from bench.context import EvaluationData, RunContext
+    from bench.features import FeatureExtractor
 
 Capability = Literal["dense", "landmarks"]
 Direction = Literal["lower", "higher"]

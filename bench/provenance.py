@@ -100,7 +100,7 @@ def _versions() -> dict[str, str | None]:
     versions["torch"] = str(torch.__version__)
     if torch.cuda.is_available():
         versions["cuda"] = torch.version.cuda
-        versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+        versions["cudnn"] = str(torch.backends.cudnn.version())
     return versions
 
 

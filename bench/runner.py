@@ -176,7 +176,11 @@ def _build(method: Method, request: RunRequest, device: torch.device) -> _Networ
 
 
 def _assemble(
-    method: Method, request: RunRequest, device: torch.device, weights: Weights | None, described: Weights | None
+    method: Method,
+    request: RunRequest,
+    device: torch.device,
+    weights: Weights | None,
+    described: Weights | None,
 ) -> _Network:
     base = described.options if described else {}
     options = resolve_options(method.Options, request.method_options, f"method {method.name!r}", base=base)
@@ -235,7 +239,9 @@ def _open_splits(
     if protocol.uses_training_split:
         names["train"] = request.train_split or train
     if names.get("train") == names["test"]:
-        raise BenchError(f"training and test split are the same: {names['test']!r}", hint="Give --test-split.")
+        raise BenchError(
+            f"training and test split are the same: {names['test']!r}", hint="Give --test-split."
+        )
     return {role: dataset.open(name) for role, name in sorted(names.items())}
 
 

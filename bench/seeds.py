@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 Purpose = str | int
 
@@ -26,6 +29,8 @@ def derive_seed(root: int, *purpose: Purpose) -> int:
 
 def torch_generator(root: int, *purpose: Purpose) -> torch.Generator:
     """A CPU generator for ``purpose``; drawing on the CPU keeps results independent of the device."""
+    import torch  # noqa: PLC0415 - seconds to load, and processes that only draw NumPy numbers need none
+
     return torch.Generator().manual_seed(derive_seed(root, *purpose))
 
 
@@ -40,6 +45,8 @@ def seeded_initialisation(root: int, *purpose: Purpose) -> Iterator[None]:
 
     For the initialisers of torch's own layers, which take no generator.
     """
+    import torch  # noqa: PLC0415 - as above
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(root, *purpose))
         yield

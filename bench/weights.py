@@ -43,10 +43,13 @@ class Weights:
     def label(self) -> str:
         """One line: which weights these are and what they were trained on."""
         p = self.provenance
-        trained_on = p.get("dataset", "unknown data")
-        return f"{p.get('preset', 'custom')} preset, {p.get('images', '?')} images of {trained_on}, {p.get('stage', '')}".rstrip(
-            ", "
-        )
+        parts = [
+            f"{p.get('preset', 'custom')} preset",
+            f"trained on {p.get('images', 'unknown')} images of {p.get('dataset', 'unknown data')}",
+        ]
+        if "stage" in p:
+            parts.append(f"{p['stage']}" + (f", step {p['step']}" if p.get("step", -1) >= 0 else ""))
+        return ", ".join(parts)
 
 
 def save_weights(
@@ -92,7 +95,8 @@ def read_weights(path: Path, *, method: str | None = None) -> Weights:
         ) from error
     if method is not None and found != method:
         raise BenchError(
-            f"{path} holds weights of method {found!r}, not of {method!r}", hint=f"Run it with --method {found}."
+            f"{path} holds weights of method {found!r}, not of {method!r}",
+            hint=f"Run it with --method {found}.",
         )
     return Weights(path, hashlib.sha256(data).hexdigest(), found, options, provenance, tensors)
 

@@ -76,7 +76,7 @@ def random_views(images: Tensor, settings: ViewSettings, generator: torch.Genera
 
 
 def _crop_boxes(settings: ViewSettings, size: torch.Size, uniform: object) -> Tensor:
-    """Random boxes (B, 4) as (centre x, centre y, width, height), in units of the image; aspect as torchvision draws."""
+    """Random boxes (B, 4) as (centre x, centre y, width, height), in units of the image."""
     area = uniform(*settings.crop_scale)  # type: ignore[operator]
     low, high = settings.crop_ratio
     ratio = uniform(math.log(low), math.log(high)).exp()  # type: ignore[operator]
@@ -132,7 +132,9 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     safe = torch.where(chroma > 0, chroma, torch.ones_like(chroma))
     sextant = torch.where(
-        arg == 0, (green - blue) / safe, torch.where(arg == 1, (blue - red) / safe + 2, (red - green) / safe + 4)
+        arg == 0,
+        (green - blue) / safe,
+        torch.where(arg == 1, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     sextant = sextant + 6 * shift[:, None, None]
     channels = []

@@ -18,7 +18,9 @@ from methods.lead import LEADNetwork, LEADOptions
 class RandomOptions(LEADOptions):
     """Whose network, and its architecture."""
 
-    network: Literal["lead"] = Field(default="lead", description="The method whose network is left untrained.")
+    network: Literal["lead"] = Field(
+        default="lead", description="The method whose network is left untrained."
+    )
     init_seed: int = Field(default=0, description="Seed of the initial weights.")
 
 

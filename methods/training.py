@@ -148,7 +148,9 @@ class _Log:
         self._rows = [r for r in rows if r["stage"] != stage or int(r["step"]) <= kept_steps]
 
     def add(self, step: int, values: dict[str, float]) -> None:
-        self._rows.append({"stage": self._stage, "step": str(step), **{k: repr(v) for k, v in values.items()}})
+        self._rows.append(
+            {"stage": self._stage, "step": str(step), **{k: repr(v) for k, v in values.items()}}
+        )
 
     def write(self) -> None:
         columns = list(dict.fromkeys(name for row in self._rows for name in row))

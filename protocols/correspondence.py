@@ -14,8 +14,8 @@ from bench.errors import BenchError
 from bench.features import FeatureMap
 
 Cells = Literal["centred", "strided"]
-"""Where the cells of a map of side n lie in an image of side s: cell j is centred at (j + 0.5) s / n, or, as the
-released DVE code has it, on the centre of pixel j s / n. The two agree where n = s."""
+"""Where the cells of a map of side n lie in an image of side s: cell j is centred at (j + 0.5) s / n or, as
+in the released DVE code, on the centre of pixel j s / n. The two agree where n = s."""
 
 _TIE = 1e-9
 _CHUNK_ELEMENTS = 2**26
@@ -36,9 +36,10 @@ class Matches(NamedTuple):
 def match(source: FeatureMap, points: Tensor, target: FeatureMap, *, cells: Cells = "centred") -> Matches:
     """The cell of the target map that is most similar to the descriptor of the cell nearest to each point.
 
-    The query cell is the point's cell index rounded half to even and clamped to the map. Among equal cells the
-    first in row order wins; cells within 1e-9 of the best count as equal, because upsampled maps have truly equal
-    cells at their borders. The arithmetic is float64, so that the result does not depend on how work is batched.
+    The query cell is the point's cell index rounded half to even and clamped to the map. Among equal cells
+    the first in row order wins; cells within a relative 1e-9 of the best count as equal, because upsampled
+    maps have truly equal cells at their borders. The arithmetic is float64, so that the result does not
+    depend on how the work is batched.
 
     Shapes:
         points: (B, N, 2), pixels of the source images, corner origin; may lie outside.
@@ -47,9 +48,8 @@ def match(source: FeatureMap, points: Tensor, target: FeatureMap, *, cells: Cell
         BenchError: where the maps differ in batch size or kind.
     """
     if len(source) != len(target) or source.normalisation != target.normalisation:
-        raise BenchError(
-            f"cannot match {len(source)} maps ({source.normalisation}) with {len(target)} ({target.normalisation})"
-        )
+        got = f"{len(source)} ({source.normalisation}) and {len(target)} ({target.normalisation})"
+        raise BenchError(f"matching needs as many source as target maps, of one normalisation; got {got}")
     source, target = _precise(source), _precise(target)
     height, width = source.size
     last = torch.tensor([width - 1, height - 1])

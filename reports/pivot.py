@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -40,7 +41,7 @@ class Coverage:
 def tables(ranked: pd.DataFrame) -> list[RenderableType]:
     """The tables of all ranked rows with title and notes, in the order of their protocols and data sets."""
     # a title within the table would be folded to the table's width
-    return [Group(_title(rows), _table(rows), _notes(rows)) for rows in questions(ranked)]
+    return [Group(_title(rows), Pivot(rows), _notes(rows)) for rows in questions(ranked)]
 
 
 def questions(frame: pd.DataFrame) -> list[pd.DataFrame]:
@@ -63,26 +64,50 @@ def decimals(values: Iterable[float]) -> int:
     return 2 if largest == 0 else min(max(3 - math.floor(math.log10(largest)), 0), 8)
 
 
-def _table(rows: pd.DataFrame) -> Table:
-    measured = rows[rows["value"].notna()]
-    columns = _metric_columns(measured)
-    digits = {column: decimals(part["value"]) for column, part in measured.groupby(["metric", "condition"])}
-    table = Table()
-    entries = _entries(rows, columns)
-    labels = _labels(entries)
-    for name in labels.columns:
-        table.add_column(name, justify="left" if name in ("method", "weights") else "right", overflow="fold")
-    for metric, condition in columns:
-        arrow = _ARROWS[measured.loc[measured["metric"] == metric, "direction"].iloc[0]]
-        table.add_column(Text(f"{metric} {arrow}\n{condition}".rstrip()), justify="right", overflow="fold")
-    cells = {
-        _cell_key(row): _cell(row, digits[row["metric"], row["condition"]]) for _, row in measured.iterrows()
-    }
-    for (_, entry), (_, label) in zip(entries.iterrows(), labels.iterrows(), strict=True):
-        key = tuple(entry[list(_ROW)])
-        found = [cells.get((*key, *column), Text(MISSING)) for column in columns]
-        table.add_row(*(Text(str(text)) for text in label), *found)
-    return table
+class Pivot:
+    """The values of one question; where a terminal is too narrow, in several tables below each other."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        measured = rows[rows["value"].notna()]
+        self._columns = _metric_columns(measured)
+        self._arrows = {row["metric"]: _ARROWS[row["direction"]] for _, row in measured.iterrows()}
+        self._entries = _entries(rows, self._columns)
+        self._labels = _labels(self._entries)
+        digits = {key: decimals(part["value"]) for key, part in measured.groupby(["metric", "condition"])}
+        self._cells = {
+            _cell_key(row): _cell(row, digits[row["metric"], row["condition"]])
+            for _, row in measured.iterrows()
+        }
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield tables of as many metric columns as fit; at least one each."""
+        left = self._columns
+        while True:
+            count = len(left)
+            while count > 1 and _natural_width(self._table(left[:count]), console) > options.max_width:
+                count -= 1
+            yield self._table(left[:count])
+            left = left[count:]
+            if not left:
+                return
+
+    def _table(self, columns: list[tuple[str, str]]) -> Table:
+        table = Table()
+        for name in self._labels.columns:
+            table.add_column(
+                name, justify="left" if name in ("method", "weights") else "right", overflow="fold"
+            )
+        for metric, condition in columns:
+            heading = Text(f"{metric} {self._arrows[metric]}\n{condition}".rstrip())
+            table.add_column(heading, justify="right", overflow="fold")
+        for (_, entry), (_, label) in zip(self._entries.iterrows(), self._labels.iterrows(), strict=True):
+            found = [self._cells.get((*entry[list(_ROW)], *column), Text(MISSING)) for column in columns]
+            table.add_row(*(Text(str(text)) for text in label), *found)
+        return table
+
+
+def _natural_width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
 def _metric_columns(measured: pd.DataFrame) -> list[tuple[str, str]]:

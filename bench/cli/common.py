@@ -11,10 +11,12 @@ Dataset = Annotated[
     str, typer.Option("--dataset", "-d", help="NAME or NAME:LOCATION, e.g. synthetic-faces, coco:my/folder.")
 ]
 DatasetOptions = Annotated[
-    list[str] | None, typer.Option("-D", metavar="KEY=VALUE", help="Option of the data set, e.g. landmarks=68.")
+    list[str] | None,
+    typer.Option("-D", metavar="KEY=VALUE", help="Option of the data set, e.g. landmarks=68."),
 ]
 MethodOptions = Annotated[
-    list[str] | None, typer.Option("-M", metavar="KEY=VALUE", help="Option of the method, e.g. features=hypercolumn.")
+    list[str] | None,
+    typer.Option("-M", metavar="KEY=VALUE", help="Option of the method, e.g. features=hypercolumn."),
 ]
 Runs = Annotated[Path, typer.Option("--runs", envvar="BENCH_RUNS", help="Folder of the records.")]
 Seed = Annotated[int, typer.Option(help="Root seed of every random choice.")]

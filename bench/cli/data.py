@@ -38,15 +38,15 @@ def list_(json_output: Json = False) -> None:
 
       bench data list
     """
-    from bench import registry  # noqa: PLC0415
+    from bench import registry
 
     summaries = registry.summaries("datasets")
     if json_output:
         print(json.dumps(summaries, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     table = Table("data set", "what it is")
     for name, summary in summaries.items():
@@ -95,9 +95,9 @@ def show(
     if json_output:
         print(json.dumps(content, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     console = Console()
     facts = Table(show_header=False, title=escape(first.name))
@@ -140,8 +140,8 @@ def verify(
 
       bench data verify coco:my/faces -D outside=drop --split train --json
     """
-    from bench.data_checks import leaks  # noqa: PLC0415
-    from bench.progress import Progress  # noqa: PLC0415
+    from bench.data_checks import leaks
+    from bench.progress import Progress
 
     opened = _open(dataset, dataset_options)
     roles = _roles(opened)
@@ -197,11 +197,11 @@ def preview(
 
       bench data preview coco:my/faces --split val --output val.png
     """
-    import io  # noqa: PLC0415
+    import io
 
-    from bench.contact_sheet import contact_sheet  # noqa: PLC0415
-    from bench.errors import BenchError  # noqa: PLC0415
-    from bench.files import write_atomically  # noqa: PLC0415
+    from bench.contact_sheet import contact_sheet
+    from bench.errors import BenchError
+    from bench.files import write_atomically
 
     formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
     if output.suffix.lower() not in formats:
@@ -223,13 +223,13 @@ def preview(
 
 
 def _open(dataset: str, items: list[str] | None) -> OpenedDataset:
-    from bench.opening import DatasetRequest, open_dataset  # noqa: PLC0415
+    from bench.opening import DatasetRequest, open_dataset
 
     return open_dataset(DatasetRequest(dataset, tuple(items or ())))
 
 
 def _chosen(opened: OpenedDataset, split: str | None) -> tuple[str, ...]:
-    from bench.errors import BenchError  # noqa: PLC0415
+    from bench.errors import BenchError
 
     if split is not None:
         return (split,)
@@ -241,7 +241,7 @@ def _chosen(opened: OpenedDataset, split: str | None) -> tuple[str, ...]:
 
 def _roles(opened: OpenedDataset) -> dict[str, list[str]]:
     """What each split is used for; nothing where the data set has no test split yet."""
-    from bench.errors import BenchError  # noqa: PLC0415
+    from bench.errors import BenchError
 
     roles: dict[str, list[str]] = {}
     try:
@@ -257,8 +257,8 @@ def _roles(opened: OpenedDataset) -> dict[str, list[str]]:
 
 
 def _verified(opened: OpenedDataset, split: str, progress: Progress) -> SplitCheck:
-    from bench.data_checks import SplitCheck, verify_split  # noqa: PLC0415
-    from bench.errors import BenchError  # noqa: PLC0415
+    from bench.data_checks import SplitCheck, verify_split
+    from bench.errors import BenchError
 
     try:
         return verify_split(opened.open(split), progress)
@@ -267,9 +267,9 @@ def _verified(opened: OpenedDataset, split: str, progress: Progress) -> SplitChe
 
 
 def _print_checks(checks: list[SplitCheck], warnings: list[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     console = Console()
     table = Table("split", "images", "annotated", "visible landmarks", "individuals", "verdict")

@@ -39,9 +39,9 @@ def list_(
     if json_output:
         print(json.dumps(found, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     console = Console()
     for group, summaries in found.items():
@@ -83,7 +83,7 @@ def _group(kind: str) -> registry.Group:
 
 
 def _described(group: registry.Group, name: str) -> dict[str, Any]:
-    from bench.options import summarise_options  # noqa: PLC0415
+    from bench.options import summarise_options
 
     component = registry.load(group, name)
     described: dict[str, Any] = {
@@ -108,8 +108,8 @@ def _described(group: registry.Group, name: str) -> dict[str, Any]:
 
 
 def _print(component: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
+    from rich.console import Console
+    from rich.markup import escape
 
     console = Console()
     version = f" (version {component['version']})" if "version" in component else ""
@@ -131,8 +131,8 @@ def _print(component: dict[str, Any]) -> None:
 
 
 def _options_table(title: str, options: list[dict[str, Any]]) -> Any:
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.markup import escape
+    from rich.table import Table
 
     if not options:
         return f"no {title}"
@@ -146,8 +146,8 @@ def _options_table(title: str, options: list[dict[str, Any]]) -> Any:
 
 
 def _presets_table(presets: dict[str, Any], default: str | None) -> Any:
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.markup import escape
+    from rich.table import Table
 
     table = Table("preset", "what it changes", title="presets", title_justify="left")
     for name, preset in presets.items():
@@ -161,8 +161,8 @@ def _presets_table(presets: dict[str, Any], default: str | None) -> Any:
 
 
 def _metrics_table(metrics: list[dict[str, Any]]) -> Any:
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.markup import escape
+    from rich.table import Table
 
     table = Table("metric", "unit", "better", "definition", title="metrics", title_justify="left")
     for metric in metrics:

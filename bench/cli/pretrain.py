@@ -17,7 +17,8 @@ def pretrain(
     preset: Annotated[str, typer.Option(help="paper, small or tiny; see: bench show METHOD.")] = "small",
     method_options: MethodOptions = None,
     recipe_options: Annotated[
-        list[str] | None, typer.Option("-R", metavar="KEY=VALUE", help="Option of the recipe, e.g. batch_size=128.")
+        list[str] | None,
+        typer.Option("-R", metavar="KEY=VALUE", help="Option of the recipe, e.g. batch_size=128."),
     ] = None,
     splits: Annotated[
         list[str] | None, typer.Option("--split", help="Split to train on; may be given several times.")
@@ -44,10 +45,10 @@ def pretrain(
 
       bench pretrain -m lead -R stage1_epochs=10 -M dim=128 -o checkpoints/lead-128
     """
-    from bench.opening import DatasetRequest  # noqa: PLC0415
-    from bench.pretraining import PretrainRequest  # noqa: PLC0415
-    from bench.pretraining import pretrain as run_pretraining  # noqa: PLC0415
-    from bench.progress import Progress  # noqa: PLC0415
+    from bench.opening import DatasetRequest
+    from bench.pretraining import PretrainRequest
+    from bench.pretraining import pretrain as run_pretraining
+    from bench.progress import Progress
 
     weights = run_pretraining(
         PretrainRequest(

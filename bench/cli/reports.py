@@ -32,7 +32,7 @@ def leaderboard(
 ) -> None:
     """Rank all runs: write leaderboard.csv and print a table per protocol and data set.
 
-    Runs are ranked only against runs that are comparable; failed runs are listed, never averaged.
+    Ranked against each other are only runs that are comparable. Nothing is averaged.
 
     Exit code 2 where there are no runs.
 
@@ -73,8 +73,9 @@ def check(
 ) -> None:
     """Compare all runs with a baseline, for CI: did a metric regress?
 
-    A value regressed where it is worse than its baseline by more than the tolerance and by more than the
-    error bars of both. Values are compared only where method, data, protocol version and all options agree.
+    A value regressed where it is worse than its baseline by more than the tolerance
+    and by more than the error bars of both. Compared are only values of the same
+    method, data, protocol version and options; the weights may differ.
 
     Exit code 0: none is worse; 1: at least one is; 2: there is nothing to compare.
 
@@ -101,9 +102,9 @@ def check(
 
 
 def _report(name: str, runs: Path, options: dict[str, Any], json_output: bool) -> None:
-    from bench.files import write_atomically  # noqa: PLC0415
-    from bench.registry import load  # noqa: PLC0415
-    from bench.store import RunStore  # noqa: PLC0415
+    from bench.files import write_atomically
+    from bench.registry import load
+    from bench.store import RunStore
 
     records, problems = RunStore(runs).load_all()
     for problem in problems:
@@ -128,7 +129,7 @@ def _print_json(data: dict[str, Any]) -> None:
 
 
 def _print(output: ReportOutput) -> None:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -29,13 +29,17 @@ def run(
     ] = None,
     method_options: MethodOptions = None,
     protocol_options: Annotated[
-        list[str] | None, typer.Option("-P", metavar="KEY=VALUE", help="Option of the protocol, e.g. draws=5.")
+        list[str] | None,
+        typer.Option("-P", metavar="KEY=VALUE", help="Option of the protocol, e.g. draws=5."),
     ] = None,
     train_split: Annotated[str | None, typer.Option(help="Instead of the data set's own choice.")] = None,
     test_split: Annotated[str | None, typer.Option(help="Instead of the data set's own choice.")] = None,
     image_size: Annotated[int, typer.Option(help="Side of the method's input, in pixels.")] = 96,
     margin: Annotated[
-        int, typer.Option(help="Border that images are resized with and that is cut off again; 20 as in the papers.")
+        int,
+        typer.Option(
+            help="Border that images are resized with and that is cut off again; 20 as in the papers."
+        ),
     ] = 0,
     runs: Runs = Path("runs"),
     seed: Seed = 0,
@@ -58,18 +62,16 @@ def run(
 
       bench run -m random --like checkpoints/lead/weights.safetensors -p matching
     """
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from bench.errors import BenchError  # noqa: PLC0415
-    from bench.loading import Preprocessing  # noqa: PLC0415
-    from bench.opening import DatasetRequest, resolve_options  # noqa: PLC0415
-    from bench.progress import Progress  # noqa: PLC0415
-    from bench.runner import RunRequest  # noqa: PLC0415
-    from bench.runner import run as run_cell  # noqa: PLC0415
+    from bench.errors import BenchError
+    from bench.loading import Preprocessing
+    from bench.opening import DatasetRequest, resolve_options
+    from bench.progress import Progress
+    from bench.runner import RunRequest
+    from bench.runner import run as run_cell
 
-    sizes = resolve_options(
-        Preprocessing, [f"image_size={image_size}", f"margin={margin}"], "preprocessing"
-    )
+    sizes = resolve_options(Preprocessing, [f"image_size={image_size}", f"margin={margin}"], "preprocessing")
     result = run_cell(
         RunRequest(
             method=method,
@@ -110,8 +112,8 @@ def run(
 
 def result_table(record: RunRecord) -> Table:
     """One row per condition, one column per metric."""
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.markup import escape
+    from rich.table import Table
 
     method, data, protocol = record.method, record.dataset, record.protocol
     conditions = list(dict.fromkeys(tuple(sorted(m.condition.items())) for m in record.metrics))

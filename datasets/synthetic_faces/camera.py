@@ -46,7 +46,10 @@ def _optics(scene: FloatArray, camera: Camera, per: float) -> FloatArray:
     dx, dy = camera.motion
     if dx or dy:
         steps = np.linspace(-0.5, 0.5, 5)
-        image = sum(ndimage.shift(image, (dy * per * s, dx * per * s, 0), order=1, mode="nearest") for s in steps) / 5
+        moved = [
+            ndimage.shift(image, (dy * per * s, dx * per * s, 0), order=1, mode="nearest") for s in steps
+        ]
+        image = np.mean(moved, axis=0)
     return np.asarray(image, dtype=np.float32)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.synthetic_faces.head import AXIS_Z, head_mesh, ramp
+from datasets.synthetic_faces.head import AXIS_Z, IntArray, head_mesh, ramp
 from datasets.synthetic_faces.identity import Identity
 from datasets.synthetic_faces.layout import FloatArray
 from datasets.synthetic_faces.noise import look_up
@@ -13,7 +13,19 @@ from datasets.synthetic_faces.parts import Material, Part, axis_distance, part_f
 _FALLS_FROM = -0.25  # below this height long hair hangs instead of following the head
 
 
-def _opening(identity: Identity, longitude: FloatArray, height: FloatArray) -> FloatArray:
+def _shell_grid() -> tuple[IntArray, IntArray]:
+    """The rows and columns of the head's grid that a shell uses: fewer where the face is."""
+    mesh = head_mesh()
+    height, longitude = mesh.height[:: mesh.columns], mesh.longitude[: mesh.columns]
+    dense = (height > -0.2) & (height < 1.3)
+    rows = np.flatnonzero(~dense | (np.arange(mesh.rows) % 3 == 0))
+    columns = np.flatnonzero(
+        (np.abs(longitude) > 1.45) | (np.arange(mesh.columns) % 2 == mesh.columns // 2 % 2)
+    )
+    return rows, columns
+
+
+def inside_hairline(identity: Identity, longitude: FloatArray, height: FloatArray) -> FloatArray:
     """How far inside the hairline a spot is; negative on bare skin."""
     style, swing = identity.hair_style, identity.hair_swing
     side = np.abs(longitude)
@@ -31,10 +43,18 @@ def _opening(identity: Identity, longitude: FloatArray, height: FloatArray) -> F
         line = np.where(side < 1.15, -0.82 + 0.42 * away, line)
     elif style == "receding":
         line = line - 0.35 * ramp(side, 1.25, 0.5)
+    wander = look_up(
+        "curl", longitude * 0.2 + identity.texture[0], np.full_like(longitude, identity.texture[1])
+    )
+    line = line + (0.035 if style in ("fringe", "parted", "curly") else 0.02) * wander
     hangs = style in ("bob", "long")
     # Sideburns in front of the ear; long hair closes in on the cheek.
     cheek = 1.22 - (0.16 * identity.hair_length if hangs else 0.0)
-    face_edge = np.interp(height, (-0.7, -0.35, 0.0, 0.15, 0.6, 1.2), (0.8, cheek - 0.05, cheek, cheek + 0.05, cheek + 0.08, cheek))
+    face_edge = np.interp(
+        height,
+        (-0.7, -0.35, 0.0, 0.15, 0.6, 1.2),
+        (0.8, cheek - 0.05, cheek, cheek + 0.05, cheek + 0.08, cheek),
+    )
     end = {
         "bob": 1.0 + 0.5 * identity.hair_length,
         "long": 1.7 + 0.7 * identity.hair_length,
@@ -46,36 +66,52 @@ def _opening(identity: Identity, longitude: FloatArray, height: FloatArray) -> F
     else:
         # Short hair ends above the ear and at the nape.
         sideburn = 0.02 + 0.25 * identity.hair_length
-        end_line = np.interp(side, (1.2, 1.38, 1.42, 1.95, 2.1, 3.2), (sideburn, sideburn, -0.12, -0.12, end, end))
+        end_line = np.interp(
+            side, (1.2, 1.38, 1.42, 1.95, 2.1, 3.2), (sideburn, sideburn, -0.12, -0.12, end, end)
+        )
     bare = np.maximum((side - face_edge) * 0.9, line - height)
     return np.asarray(np.minimum(bare, (end_line - height)), dtype=np.float32)
 
 
-def hair(identity: Identity, skull: FloatArray, normals: FloatArray) -> Part | None:
-    """The hair of a person over the (V, 3) vertices of the deformed head; None where it is only painted."""
+def hair(identity: Identity, skull: FloatArray, normals: FloatArray, *, flat: bool) -> list[Part]:
+    """The hair of a person over the (V, 3) vertices of the deformed head; nothing where it is only painted.
+
+    Args:
+        flat: Pressed down by a hat.
+    """
     style = identity.hair_style
     if style in ("bald", "buzz"):
-        return None
+        return []
     mesh = head_mesh()
     shape = (mesh.rows, mesh.columns)
-    rows = np.r_[0 : mesh.rows : 2]
-    columns = np.r_[0 : mesh.columns : 2]
+    rows, columns = _shell_grid()
 
     def thin(values: FloatArray) -> FloatArray:
         return np.asarray(values.reshape(*shape, -1)[rows][:, columns])
 
     base, normal = thin(skull), thin(normals)
     longitude, height = thin(mesh.longitude)[..., 0], thin(mesh.height)[..., 0]
-    cut = _opening(identity, longitude, height)
-    bulk = {"short": 0.09, "receding": 0.05, "parted": 0.13, "fringe": 0.12, "curly": 0.2, "afro": 0.42, "tied": 0.06}
+    cut = inside_hairline(identity, longitude, height)
+    bulk = {
+        "short": 0.09,
+        "receding": 0.05,
+        "parted": 0.13,
+        "fringe": 0.12,
+        "curly": 0.2,
+        "afro": 0.42,
+        "tied": 0.06,
+    }
     thick = bulk.get(style, 0.13) * identity.hair_body
     depth = 0.015 + thick * ramp(cut, -0.04, 0.3 if style != "fringe" else 0.14)
     if style in ("curly", "afro"):
-        depth = depth + 0.05 * identity.hair_body * look_up("curl", longitude * 0.13, height * 0.16) * ramp(cut, 0, 0.1)
+        depth = depth + 0.05 * identity.hair_body * look_up("curl", longitude * 0.13, height * 0.16) * ramp(
+            cut, 0, 0.1
+        )
     else:
         depth = depth * (1.0 + 0.15 * look_up("cloud", longitude * 0.3 + identity.texture[0], height * 0.15))
-    # Side volume grows towards the crown, like combed hair.
-    grid = base + normal * depth[..., None]
+    if flat:
+        depth = np.where(height < 0.0, np.minimum(depth, 0.05), depth)
+    grid: FloatArray = base + normal * depth[..., None]
     if style == "tied" and identity.hair_length > 0.4:
         knot = np.exp(-((longitude / 0.6) ** 2)) * np.exp(-(((height + 1.15) / 0.12) ** 2))
         grid[..., 1] -= 0.3 * knot
@@ -83,7 +119,11 @@ def hair(identity: Identity, skull: FloatArray, normals: FloatArray) -> Part | N
         grid = _hang(grid, longitude, height, identity)
     surface = np.stack([cut, height, longitude], -1)
     cavity = np.clip(0.75 + 0.25 * ramp(cut, 0.0, 0.2) - 0.35 * ramp(height, 0.3, 1.5), 0.3, 1.0)
-    return part_from_grid(Material.HAIR, grid, surface, cavity)
+    outside = part_from_grid(Material.HAIR, grid, surface, cavity)
+    if style not in ("bob", "long"):
+        return [outside]
+    # Hair that hangs is seen from within, too: beside the neck.
+    return [outside, part_from_grid(Material.HAIR, grid, surface, 0.35 * cavity, flip=True)]
 
 
 def _hang(grid: FloatArray, longitude: FloatArray, height: FloatArray, identity: Identity) -> FloatArray:
@@ -94,7 +134,12 @@ def _hang(grid: FloatArray, longitude: FloatArray, height: FloatArray, identity:
     widest = np.maximum.accumulate(kept, axis=0)
     t = np.clip((height - _FALLS_FROM) / 2.2, 0, 1)
     flare = 1.0 + (0.22 * identity.hair_body - 0.12) * np.sin(np.pi * np.clip(t * 1.5, 0, 1)) - 0.1 * t
-    wave = 0.045 * identity.hair_wave * np.sin(height * 9.0 + 3.0 * np.sin(longitude * 5.0)) * ramp(height, 0.0, 0.6)
+    wave = (
+        0.045
+        * identity.hair_wave
+        * np.sin(height * 9.0 + 3.0 * np.sin(longitude * 5.0))
+        * ramp(height, 0.0, 0.6)
+    )
     reach = np.maximum(widest * flare + wave, distance)
     grid = grid.copy()
     blend = ramp(height, _FALLS_FROM - 0.1, _FALLS_FROM + 0.3)
@@ -109,7 +154,7 @@ def hat(skull: FloatArray, normals: FloatArray, tilt: float, depth: float) -> Pa
     """A knitted cap pulled down to a slanted line."""
     mesh = head_mesh()
     shape = (mesh.rows, mesh.columns)
-    rows, columns = np.r_[0 : mesh.rows : 2], np.r_[0 : mesh.columns : 2]
+    rows, columns = _shell_grid()
     base = skull.reshape(*shape, 3)[rows][:, columns]
     normal = normals.reshape(*shape, 3)[rows][:, columns]
     longitude = mesh.longitude.reshape(shape)[rows][:, columns]
@@ -121,9 +166,11 @@ def hat(skull: FloatArray, normals: FloatArray, tilt: float, depth: float) -> Pa
     return part_from_grid(Material.HAT, grid, np.stack([cut, height, longitude], -1).astype(np.float32))
 
 
-def bare(part: Part, surface: FloatArray, raggedness: float, texture: tuple[float, float]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def bare(
+    part: Part, surface: FloatArray, raggedness: float, texture: tuple[float, float]
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Where (F, 3) interpolated surface coordinates of a shell lie outside its border."""
     if part.material is Material.HAT:
         return np.asarray(surface[:, 0] < 0)
-    ragged = look_up("strand", surface[:, 2] * 0.8 + texture[0], surface[:, 1] * 0.25 + texture[1])
-    return np.asarray(surface[:, 0] + 0.03 * raggedness * ragged < 0)
+    ragged = look_up("strand", surface[:, 2] * 1.1 + texture[0], surface[:, 1] * 0.25 + texture[1])
+    return np.asarray(surface[:, 0] + 0.018 * raggedness * ragged < 0)

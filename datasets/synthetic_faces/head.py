@@ -64,17 +64,21 @@ class HeadMesh:
     def landmarks(self, vertices: FloatArray) -> FloatArray:
         """(68, D) values at the landmarks of per-vertex values (R * C, D)."""
         corners = vertices[self.triangles[self.landmark_triangle]]
-        return np.einsum("kc,kcd->kd", self.landmark_weights, corners).astype(np.float32)
+        return np.asarray(np.einsum("kc,kcd->kd", self.landmark_weights, corners), dtype=np.float32)
 
 
-def bump(x: FloatArray, y: FloatArray, cx: float, cy: float, sx: float, sy: float) -> FloatArray:
-    """A Gaussian bump of height 1."""
-    return np.asarray(np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)), dtype=np.float32)
+Pair = tuple[float, float]
 
 
-def paired(x: FloatArray, y: FloatArray, cx: float, cy: float, sx: float, sy: float) -> FloatArray:
+def bump(x: FloatArray, y: FloatArray, centre: Pair, width: Pair) -> FloatArray:
+    """A Gaussian bump of height 1; ``width`` is its standard deviation along x and y."""
+    across, down = (x - centre[0]) / width[0], (y - centre[1]) / width[1]
+    return np.asarray(np.exp(-0.5 * (across**2 + down**2)), dtype=np.float32)
+
+
+def paired(x: FloatArray, y: FloatArray, centre: Pair, width: Pair) -> FloatArray:
     """The same bump on both sides of the face."""
-    return bump(np.abs(x), y, cx, cy, sx, sy)
+    return bump(np.abs(x), y, centre, width)
 
 
 def ramp(value: FloatArray, low: float, high: float) -> FloatArray:
@@ -134,7 +138,7 @@ def radius(longitude: FloatArray, height: FloatArray) -> FloatArray:
     face = skull + (rim - skull) * t**1.8
 
     reach = np.where(side < np.pi / 2, 0.36 + 0.04 * np.clip(height - 1.3, 0, 1), 0.62)
-    neck = (np.abs(np.sin(side) / 0.52) ** 2 + np.abs(np.cos(side) / reach) ** 2) ** -0.5
+    neck = (np.abs(np.sin(side) / 0.57) ** 2 + np.abs(np.cos(side) / reach) ** 2) ** -0.5
     below = np.clip((height - border) / np.interp(degrees, (0.0, 60.0, 120.0), (0.13, 0.16, 0.5)), 0.0, 1.0)
     under = neck + (np.maximum(rim, neck) - neck) * (1.0 - below) * np.sqrt(1.0 - below**2)
     return np.asarray(np.where(height > border, under, face), dtype=np.float32)
@@ -144,37 +148,47 @@ def relief(x: FloatArray, y: FloatArray) -> FloatArray:
     """Displacement along z of the front of the mean face: sockets, nose, cheeks, lips, chin."""
     z = np.zeros_like(x)
     # Brow ridge, sockets, eyeballs, folds above the lids.
-    z += 0.045 * paired(x, y, 0.38, -0.2, 0.2, 0.07) + 0.035 * bump(x, y, 0, -0.2, 0.13, 0.1)
-    z -= 0.13 * paired(x, y, 0.34, -0.01, 0.15, 0.1) + 0.05 * paired(x, y, 0.2, 0.02, 0.06, 0.08)
+    z += 0.045 * paired(x, y, (0.38, -0.2), (0.2, 0.07)) + 0.035 * bump(x, y, (0, -0.2), (0.13, 0.1))
+    z -= 0.13 * paired(x, y, (0.34, -0.01), (0.15, 0.1)) + 0.05 * paired(x, y, (0.2, 0.02), (0.06, 0.08))
     t = eye_parameter(x)
     inside = (t > 0) & (t < 1)
-    z += 0.085 * paired(x, y, 0.362, 0.004, 0.1, 0.065)
+    z += 0.085 * paired(x, y, (0.362, 0.004), (0.1, 0.065))
     upper, lower = lid_height(t, LID_RISE), lid_height(t, -LID_DROP)
     rim = np.where(inside, 1.0, 0.0) * ramp(np.minimum(t, 1 - t), 0.0, 0.2)
-    z += 0.022 * rim * (np.exp(-(((y - upper + 0.018) / 0.02) ** 2)) + np.exp(-(((y - lower - 0.016) / 0.02) ** 2)))
+    z += (
+        0.022
+        * rim
+        * (np.exp(-(((y - upper + 0.018) / 0.02) ** 2)) + np.exp(-(((y - lower - 0.016) / 0.02) ** 2)))
+    )
     z -= 0.018 * rim * np.exp(-(((y - upper + 0.065) / 0.02) ** 2))
-    z -= 0.014 * paired(x, y, 0.34, 0.16, 0.12, 0.025)
+    z -= 0.014 * paired(x, y, (0.34, 0.16), (0.12, 0.025))
     # Nose: ridge, tip, wings, nostrils.
-    spine = np.interp(y, (-0.25, -0.1, 0.02, 0.2, 0.36, 0.44, 0.5, 0.545, 0.6), (0, 0.02, 0.06, 0.155, 0.24, 0.255, 0.19, 0.06, 0))
+    spine = np.interp(
+        y,
+        (-0.25, -0.1, 0.02, 0.2, 0.36, 0.44, 0.5, 0.545, 0.6),
+        (0, 0.02, 0.06, 0.155, 0.24, 0.255, 0.19, 0.06, 0),
+    )
     half = np.interp(y, (-0.2, 0.02, 0.2, 0.4, 0.55), (0.1, 0.08, 0.09, 0.11, 0.115))
     z += spine * np.exp(-((np.abs(x) / half) ** 2.2))
-    z += 0.05 * bump(x, y, 0, 0.43, 0.06, 0.05)
-    z += 0.15 * paired(x, y, 0.115, 0.465, 0.04, 0.045)
-    z -= 0.05 * paired(x, y, 0.065, 0.525, 0.025, 0.018)
-    z -= 0.035 * paired(x, y, 0.2, 0.5, 0.03, 0.06)
+    z += 0.05 * bump(x, y, (0, 0.43), (0.06, 0.05))
+    z += 0.15 * paired(x, y, (0.115, 0.465), (0.04, 0.045))
+    z -= 0.05 * paired(x, y, (0.065, 0.525), (0.025, 0.018))
+    z -= 0.035 * paired(x, y, (0.2, 0.5), (0.03, 0.06))
     # Cheeks, temples, folds from the nose to the mouth.
-    z += 0.07 * paired(x, y, 0.5, 0.3, 0.16, 0.12) - 0.045 * paired(x, y, 0.55, 0.72, 0.13, 0.16)
-    z += 0.03 * paired(x, y, 0.3, 0.42, 0.1, 0.1)
+    z += 0.07 * paired(x, y, (0.5, 0.3), (0.16, 0.12)) - 0.045 * paired(x, y, (0.55, 0.72), (0.13, 0.16))
+    z += 0.03 * paired(x, y, (0.3, 0.42), (0.1, 0.1))
     fold = 0.2 + 0.16 * np.clip((y - 0.5) / 0.3, 0, 1.3)
     z -= 0.012 * np.exp(-(((np.abs(x) - fold) / 0.03) ** 2)) * ramp(y, 0.46, 0.56) * ramp(y, 0.9, 0.78)
     # Muzzle, lips, chin.
-    z += 0.065 * bump(x, y, 0, 0.76, 0.26, 0.18)
+    z += 0.065 * bump(x, y, (0, 0.76), (0.26, 0.18))
     span = np.clip(1.0 - (np.abs(x) / 0.3) ** 2, 0.0, 1.0)
-    z += 0.05 * span * np.exp(-(((y - 0.748) / 0.03) ** 2)) + 0.06 * span * np.exp(-(((y - 0.858) / 0.04) ** 2))
-    z -= 0.055 * span**0.5 * np.exp(-(((y - 0.793) / 0.016) ** 2)) + 0.03 * paired(x, y, 0.3, 0.797, 0.03, 0.03)
-    z -= 0.016 * bump(x, y, 0, 0.635, 0.025, 0.05) - 0.008 * paired(x, y, 0.055, 0.64, 0.02, 0.05)
-    z -= 0.04 * bump(x, y, 0, 0.985, 0.17, 0.04)
-    z += 0.06 * bump(x, y, 0, 1.15, 0.15, 0.09)
+    z += 0.05 * span * np.exp(-(((y - 0.748) / 0.03) ** 2))
+    z += 0.06 * span * np.exp(-(((y - 0.858) / 0.04) ** 2))
+    z -= 0.055 * span**0.5 * np.exp(-(((y - 0.793) / 0.016) ** 2))
+    z -= 0.03 * paired(x, y, (0.3, 0.797), (0.03, 0.03))
+    z -= 0.016 * bump(x, y, (0, 0.635), (0.025, 0.05)) - 0.008 * paired(x, y, (0.055, 0.64), (0.02, 0.05))
+    z -= 0.04 * bump(x, y, (0, 0.985), (0.17, 0.04))
+    z += 0.06 * bump(x, y, (0, 1.15), (0.15, 0.09))
     return np.asarray(z, dtype=np.float32)
 
 
@@ -185,7 +199,9 @@ def _locate(vertices: FloatArray, triangles: IntArray, points: FloatArray) -> tu
     flat = np.abs(area) < 1e-12
     found, weights = [], []
     for point in points.astype(np.float64):
-        w = np.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], -1)
+        w = np.stack(
+            [_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], -1
+        )
         w /= np.where(flat, 1.0, area)[:, None]
         w[flat] = -np.inf
         best = int(np.argmax(w.min(-1)))
@@ -208,19 +224,21 @@ def _cavity(vertices: FloatArray, rows: int, columns: int) -> FloatArray:
         for axis in (0, 1):
             padded = np.concatenate([smooth.take([0], axis), smooth, smooth.take([-1], axis)], axis)
             size = smooth.shape[axis]
-            smooth = sum(padded.take(range(i, i + size), axis) for i in range(3)) / np.float32(3)
+            smooth = np.mean([padded.take(range(i, i + size), axis) for i in range(3)], axis=0)
         if step in (3, 12):
             total += ((smooth - grid) * normals).sum(-1)
-    return np.clip(1.0 - 7.0 * np.clip(total, 0.0, None), 0.35, 1.0).reshape(-1).astype(np.float32)
+    open_sky = np.clip(1.0 - 7.0 * np.clip(total, 0.0, None), 0.35, 1.0)
+    return np.asarray(open_sky.reshape(-1), dtype=np.float32)
 
 
 @cache
 def head_mesh() -> HeadMesh:
     """The one template, built once per process."""
     # Dense where the face is; the rows near the top follow the curvature of the skull.
-    crown = TOP + (1 - np.cos(np.linspace(0, np.pi / 2, 18, endpoint=False))) * (-0.45 - TOP)
-    levels = np.concatenate([crown, _spaced([(-0.45, 1.28, 74), (1.28, 1.48, 14), (1.48, BOTTOM, 9)])])
-    half = _spaced([(0.0, 0.45, 20), (0.45, 1.5, 28), (1.5, np.pi, 12)])
+    crown = TOP + (1 - np.cos(np.linspace(0, np.pi / 2, 14, endpoint=False))) * (-0.45 - TOP)
+    face = [(-0.45, -0.14, 10), (-0.14, 0.14, 16), (0.14, 0.7, 21), (0.7, 0.93, 18), (0.93, 1.28, 11)]
+    levels = np.concatenate([crown, _spaced([*face, (1.28, 1.48, 10), (1.48, BOTTOM, 6)])])
+    half = _spaced([(0.0, 0.45, 18), (0.45, 1.5, 23), (1.5, np.pi, 9)])
     angles = np.concatenate([-half[:0:-1], half])
     height, longitude = (g.astype(np.float32) for g in np.meshgrid(levels, angles, indexing="ij"))
     rows, columns = height.shape

@@ -11,7 +11,9 @@ from bench.seeds import numpy_generator
 from datasets.synthetic_faces.deformation import traits
 from datasets.synthetic_faces.layout import FloatArray
 
-HairStyle = Literal["bald", "buzz", "short", "parted", "fringe", "curly", "afro", "bob", "long", "tied", "receding"]
+HairStyle = Literal[
+    "bald", "buzz", "short", "parted", "fringe", "curly", "afro", "bob", "long", "tied", "receding"
+]
 BeardStyle = Literal["none", "stubble", "moustache", "goatee", "full"]
 
 # From fair to dark, sRGB; neighbours are mixed.
@@ -75,7 +77,7 @@ def _mixed(palette: tuple[tuple[int, int, int], ...], position: float) -> FloatA
 def draw_identity(seed: int, pool: str, index: int) -> Identity:
     """Person number ``index`` of a pool; depends on nothing else."""
     rng = numpy_generator(seed, "synthetic-faces", "identity", pool, index)
-    shape = {name: float(np.clip(rng.normal(), -2.2, 2.2)) for name in traits()}
+    shape = {name: float(np.clip(rng.normal(0, 1.25), -2.4, 2.4)) for name in traits()}
     tone = float(rng.beta(1.1, 1.3))
     skin = _mixed(_SKIN, tone) * np.asarray(rng.normal(1.0, (0.05, 0.04, 0.06)), dtype=np.float32)
     bearded = rng.random() < 0.5

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating]  # float32 wherever there are many
 
 NAMES_68: tuple[str, ...] = (
     *(f"jaw_{i}" for i in range(17)),

@@ -39,4 +39,4 @@ def look_up(kind: Kind, u: FloatArray, v: FloatArray) -> FloatArray:
     """Noise at (u, v), where one unit is one repetition; nearest value."""
     columns = np.floor(u * SIDE).astype(np.int64) & (SIDE - 1)
     rows = np.floor(v * SIDE).astype(np.int64) & (SIDE - 1)
-    return tile(kind)[rows, columns]
+    return np.asarray(tile(kind)[rows, columns])

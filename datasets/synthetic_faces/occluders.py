@@ -13,10 +13,14 @@ from datasets.synthetic_faces.scene import OccluderKind
 Layer = tuple[FloatArray, FloatArray]  # (S, S, 3) linear colour, (S, S) opacity
 
 
-def _capsule(x: FloatArray, y: FloatArray, start: FloatArray, end: FloatArray, r0: float, r1: float) -> FloatArray:
+def _capsule(
+    x: FloatArray, y: FloatArray, start: FloatArray, end: FloatArray, r0: float, r1: float
+) -> FloatArray:
     """Height of a tapering rounded rod over the plane: positive inside, 1 on its spine."""
     along = end - start
-    t = np.clip(((x - start[0]) * along[0] + (y - start[1]) * along[1]) / max(float(along @ along), 1e-6), 0, 1)
+    t = np.clip(
+        ((x - start[0]) * along[0] + (y - start[1]) * along[1]) / max(float(along @ along), 1e-6), 0, 1
+    )
     distance = np.hypot(x - start[0] - t * along[0], y - start[1] - t * along[1])
     return np.asarray(1.0 - distance / (r0 + (r1 - r0) * t), dtype=np.float32)
 
@@ -51,7 +55,11 @@ def draw_occluder(
     y, x = np.meshgrid(*(2 * [np.arange(size, dtype=np.float32) + 0.5]), indexing="ij")
     x, y = (x - face[0]) / unit, (y - face[1]) / unit
     side = float(rng.choice((-1.0, 1.0)))
-    tone = linear(rng.uniform(10, 210, 3).astype(np.float32)) if rng.random() < 0.6 else np.full(3, 0.02, np.float32)
+    tone = (
+        linear(rng.uniform(10, 210, 3).astype(np.float32))
+        if rng.random() < 0.6
+        else np.full(3, 0.02, np.float32)
+    )
     if kind == "hand":
         return _hand(rng, x, y, side, skin, light, brightness, unit)
     if kind == "microphone":

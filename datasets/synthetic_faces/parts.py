@@ -47,7 +47,11 @@ class Part:
 
 
 def part_from_grid(
-    material: Material, grid: FloatArray, surface: FloatArray, cavity: FloatArray | None = None, flip: bool = False
+    material: Material,
+    grid: FloatArray,
+    surface: FloatArray,
+    cavity: FloatArray | None = None,
+    flip: bool = False,
 ) -> Part:
     """A part from a grid (R, C, 3) of vertices; ``flip`` for grids whose columns run to the left."""
     rows, columns = grid.shape[:2]
@@ -58,7 +62,13 @@ def part_from_grid(
         normals, triangles = -normals, triangles[:, ::-1]
     shade = np.ones(len(vertices), dtype=np.float32) if cavity is None else cavity.reshape(-1)
     return Part(
-        material, vertices, normals, triangles, surface.reshape(-1, 3).astype(np.float32), vertices[:, :2], shade
+        material,
+        vertices,
+        normals,
+        triangles,
+        surface.reshape(-1, 3).astype(np.float32),
+        vertices[:, :2],
+        shade,
     )
 
 
@@ -69,7 +79,9 @@ def _ear_template() -> tuple[FloatArray, FloatArray]:
     down = -np.cos(phi) * rho * 0.33
     narrow = 1.0 - 0.38 * ramp(down.astype(np.float32), 0.0, 0.33)
     back = np.sin(phi) * rho * 0.2 * narrow
-    rim = np.exp(-(((rho - 0.86) / 0.1) ** 2)) * (0.35 + 0.65 * ramp(np.sin(phi).astype(np.float32), -0.7, 0.2))
+    rim = np.exp(-(((rho - 0.86) / 0.1) ** 2)) * (
+        0.35 + 0.65 * ramp(np.sin(phi).astype(np.float32), -0.7, 0.2)
+    )
     inner = np.exp(-(((rho - 0.55) / 0.1) ** 2)) * ramp(np.sin(phi).astype(np.float32), -0.1, 0.6)
     bowl = np.exp(-(((back + 0.03) / 0.075) ** 2) - (((down - 0.04) / 0.11) ** 2))
     out = 0.04 + 0.055 * rim + 0.035 * inner - 0.075 * bowl - 0.05 * ramp(rho.astype(np.float32), 0.9, 1.0)
@@ -82,7 +94,7 @@ def ears(anchors: tuple[FloatArray, FloatArray], size: float) -> list[Part]:
     template, cavity = _ear_template()
     parts = []
     for side, anchor in zip((-1.0, 1.0), anchors, strict=True):
-        back, out = np.asarray((side * 0.42, 0.0, -0.9)), np.asarray((side * 0.9, 0.0, 0.42))
+        back, out = np.asarray((side * 0.34, 0.0, -0.94)), np.asarray((side * 0.94, 0.0, 0.34))
         down = np.asarray((-side * 0.08, 1.0, 0.12))
         axes = np.stack([back, down, out]) * size
         grid = template @ axes + anchor + 0.14 * size * back
@@ -156,9 +168,9 @@ def glasses(
 
 def shoulders(neck_width: float, breadth: float, collar: float) -> Part:
     """Torso and clothing from the collar down."""
-    level, angle = np.meshgrid(np.linspace(0, 1, 22), np.linspace(-np.pi, np.pi, 61), indexing="ij")
-    slope = level**1.0
-    y = 1.62 + collar * 0.25 + 1.9 * slope**1.15
+    levels = np.concatenate([np.linspace(0, 1, 19), (1.5, 2.5, 7.0)])
+    slope, angle = np.meshgrid(levels, np.linspace(-np.pi, np.pi, 49), indexing="ij")
+    y = 1.5 + collar * 0.2 + 1.9 * slope**1.15
     widen = 1.0 - np.exp(-3.6 * slope)
     half = neck_width + 0.06 + (breadth - neck_width) * widen
     depth = 0.62 + 0.35 * widen
@@ -172,4 +184,4 @@ def shoulders(neck_width: float, breadth: float, collar: float) -> Part:
 
 def axis_distance(vertices: FloatArray) -> FloatArray:
     """Distance from the head's vertical axis."""
-    return np.hypot(vertices[..., 0], vertices[..., 2] - AXIS_Z)
+    return np.asarray(np.hypot(vertices[..., 0], vertices[..., 2] - AXIS_Z))

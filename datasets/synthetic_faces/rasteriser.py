@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from datasets.synthetic_faces.layout import FloatArray
 
-IntArray = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.signedinteger]
 BoolArray = npt.NDArray[np.bool_]
 
 _DEPTH_STEPS = float(1 << 20)
+_SLACK = np.float32(1e-4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,30 +74,44 @@ def rasterise(
 
 def _covered(vertices: FloatArray, triangles: IntArray, side: int) -> Fragments:
     """Every (triangle, sample) pair where the sample's centre lies in the front-facing triangle."""
-    x, y = vertices[:, 0][triangles], vertices[:, 1][triangles]
-    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    first_x = np.maximum(np.ceil(x.min(1) - 0.5), 0).astype(np.int64)
-    first_y = np.maximum(np.ceil(y.min(1) - 0.5), 0).astype(np.int64)
-    wide = np.minimum(np.floor(x.max(1) - 0.5), side - 1).astype(np.int64) - first_x + 1
-    tall = np.minimum(np.floor(y.max(1) - 0.5), side - 1).astype(np.int64) - first_y + 1
-    kept = np.flatnonzero((area > 1e-6) & (wide > 0) & (tall > 0))
-    x, y, area, first_x, first_y = x[kept], y[kept], area[kept], first_x[kept], first_y[kept]
-    wide, count = wide[kept], wide[kept] * tall[kept]
-    owner = np.repeat(np.arange(len(kept)), count)
-    local = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    row = local // wide[owner]
-    column = first_x[owner] + local - row * wide[owner]
-    row += first_y[owner]
-    # Barycentric weights are affine in the sample's position, relative to the first corner.
-    dx = (column + 0.5 - x[owner, 0]).astype(np.float32)
-    dy = (row + 0.5 - y[owner, 0]).astype(np.float32)
-    inverse = 1.0 / area
-    b_x, b_y = (y[:, 2] - y[:, 0]) * inverse, (x[:, 0] - x[:, 2]) * inverse
-    c_x, c_y = (y[:, 0] - y[:, 1]) * inverse, (x[:, 1] - x[:, 0]) * inverse
-    b = dx * b_x[owner] + dy * b_y[owner]
-    c = dx * c_x[owner] + dy * c_y[owner]
-    a = 1.0 - b - c
+    first, second, third = (vertices[triangles[:, i], :2] for i in range(3))
+    to_second, to_third = second - first, third - first
+    area = to_second[:, 0] * to_third[:, 1] - to_third[:, 0] * to_second[:, 1]
+    low = np.ceil(np.minimum(np.minimum(first, second), third) - 0.5)
+    high = np.floor(np.maximum(np.maximum(first, second), third) - 0.5)
+    low, high = np.maximum(low, 0), np.minimum(high, side - 1)
+    span = (high - low + 1).astype(np.int32)
+    kept = np.flatnonzero((area > 1e-6) & (span[:, 0] > 0) & (span[:, 1] > 0))
+    # Barycentric weights are affine in the position: value at the first sample, and steps right and down.
+    inverse = (1.0 / area[kept]).astype(np.float32)
+    to_second, to_third = to_second[kept], to_third[kept]
+    start = low[kept] + np.float32(0.5) - first[kept]
+    b_right, b_down = to_third[:, 1] * inverse, -to_third[:, 0] * inverse
+    c_right, c_down = -to_second[:, 1] * inverse, to_second[:, 0] * inverse
+    b_first = start[:, 0] * b_right + start[:, 1] * b_down
+    c_first = start[:, 0] * c_right + start[:, 1] * c_down
+    # Every candidate row of samples first, then every sample of each row.
+    tall = span[kept, 1]
+    row_owner = np.repeat(np.arange(len(kept), dtype=np.int32), tall)
+    row = _counted(tall)
+    wide = span[kept, 0][row_owner]
+    row_b = b_first[row_owner] + row * b_down[row_owner]
+    row_c = c_first[row_owner] + row * c_down[row_owner]
+    row_sample = (low[kept, 1] * side + low[kept, 0])[row_owner] + row * np.float32(side)
+    right = _counted(wide)
+    b = np.repeat(row_b, wide)
+    b += right * np.repeat(b_right[row_owner], wide)
+    c = np.repeat(row_c, wide)
+    c += right * np.repeat(c_right[row_owner], wide)
     # The slack closes hairline gaps between neighbours; the depth test settles double cover.
-    inside = (a >= -1e-4) & (b >= -1e-4) & (c >= -1e-4)
-    weights = np.stack([a[inside], b[inside], c[inside]], axis=-1).astype(np.float32)
-    return Fragments(row[inside] * side + column[inside], kept[owner[inside]], weights)
+    inside = np.flatnonzero((b >= -_SLACK) & (c >= -_SLACK) & (b + c <= 1.0 + _SLACK))
+    b, c = b[inside], c[inside]
+    weights = np.stack([1.0 - b - c, b, c], axis=-1).astype(np.float32)
+    sample = np.repeat(row_sample, wide)[inside] + right[inside]
+    return Fragments(sample.astype(np.int32), np.repeat(kept[row_owner], wide)[inside], weights)
+
+
+def _counted(lengths: IntArray) -> FloatArray:
+    """0, 1, ... restarted for each length; floats, since what follows is float32 (exact up to 2 ** 24)."""
+    starts = (np.cumsum(lengths) - lengths).astype(np.float32)
+    return np.arange(int(lengths.sum()), dtype=np.float32) - np.repeat(starts, lengths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,25 +11,31 @@ import numpy.typing as npt
 from bench.seeds import numpy_generator
 from datasets.synthetic_faces import hair as hairdresser
 from datasets.synthetic_faces import materials
+from datasets.synthetic_faces.annotation import (
+    NECK_FROM,
+    SUPERSAMPLING,
+    head_box,
+    pooled,
+    share_per_pixel,
+    surface_map,
+    visible_landmarks,
+)
 from datasets.synthetic_faces.background import paint_background
 from datasets.synthetic_faces.camera import develop
-from datasets.synthetic_faces.deformation import displace, movements, traits
-from datasets.synthetic_faces.head import IntArray, grid_normals, head_mesh, ramp
+from datasets.synthetic_faces.head import IntArray
 from datasets.synthetic_faces.identity import Identity, draw_identity
-from datasets.synthetic_faces.layout import EYES, FloatArray
-from datasets.synthetic_faces.materials import FaceState
+from datasets.synthetic_faces.layout import FloatArray
+from datasets.synthetic_faces.model import Model, build_model, posed
 from datasets.synthetic_faces.occluders import draw_occluder
-from datasets.synthetic_faces.parts import Material, Part, ears, glasses, shoulders
+from datasets.synthetic_faces.parts import Material, Part
 from datasets.synthetic_faces.rasteriser import BoolArray, Fragments, rasterise
 from datasets.synthetic_faces.scene import Capture, draw_capture
 from datasets.synthetic_faces.shading import shade, shadow
+from datasets.synthetic_faces.skin import paint_skin
 
 RENDERER_VERSION = 1
-SUPERSAMPLING = 2
 
-_SAME_SPOT = 0.09  # two surface points closer than this (units of the template) are one landmark's surroundings
 _HEAD_PARTS = (Material.SKIN, Material.EAR, Material.HAIR, Material.HAT, Material.FRAME)
-_NECK_FROM = 1.36  # height below which skin is neck, not head
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +59,9 @@ class Rendering:
     surface: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class _Model:
-    """The parts in the frame of the head, and what the painters need to know."""
-
-    parts: list[Part]
-    lenses: list[FloatArray]
-    dark_lenses: bool
-    landmarks: FloatArray
-    face: FaceState
-
-
-def render_sample(seed: int, split: str, index: int, pool: str, person: int, size: int, wild: bool) -> Rendering:
+def render_sample(
+    seed: int, split: str, index: int, pool: str, person: int, size: int, wild: bool
+) -> Rendering:
     """Picture ``index`` of a split; depends on the arguments and nothing else."""
     identity = draw_identity(seed, pool, person)
     capture = draw_capture(numpy_generator(seed, "synthetic-faces", "capture", split, index), wild)
@@ -77,9 +75,9 @@ def render(identity: Identity, capture: Capture, size: int, grain: np.random.Gen
     Args:
         grain: Draws the sensor's noise.
     """
-    model = _build(identity, capture)
+    model = build_model(identity, capture)
     side = size * SUPERSAMPLING
-    turned = [_posed(part, capture) for part in model.parts]
+    turned = [posed(part, capture) for part in model.parts]
     landmarks = model.landmarks @ capture.pose.matrix().T
     points, offset = _frame(landmarks, capture, size)
     unit = capture.scale * size
@@ -97,15 +95,17 @@ def render(identity: Identity, capture: Capture, size: int, grain: np.random.Gen
     normals = np.concatenate([n for _, n in turned])
     attributes = np.concatenate([normals, vertices, mesh.attributes], axis=1)
     values = fragments.interpolate(attributes, mesh.triangles)
-    colour = _colours(values, part, model, identity, capture, mesh, vertices)
+    colour = _colours(values, part, vertices, model, identity, capture)
 
     material = np.array([p.material for p in model.parts])[part]
-    is_head = np.isin(material, _HEAD_PARTS) & ~((material == Material.SKIN) & (values[:, 7] > _NECK_FROM))
+    is_head = np.isin(material, _HEAD_PARTS) & ~((material == Material.SKIN) & (values[:, 7] > NECK_FROM))
     canvas = np.zeros((side * side, 4), dtype=np.float32)
     canvas[fragments.sample, :3], canvas[fragments.sample, 3] = colour, 1.0
-    opaque = _put_lenses(canvas, model, capture, unit, offset, side)
-    canvas = canvas.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 4).mean((1, 3))
-    head = _per_pixel(fragments.sample, is_head, side)
+    depth = np.full(side * side, -np.inf, dtype=np.float32)
+    depth[fragments.sample] = values[:, 5]
+    opaque = _put_lenses(canvas, depth, model, capture, offset)
+    canvas = pooled(canvas.reshape(side, side, 4))
+    head = share_per_pixel(fragments.sample, is_head, side)
 
     light = capture.light
     scene = paint_background(capture.background_seed, size)
@@ -128,7 +128,7 @@ def render(identity: Identity, capture: Capture, size: int, grain: np.random.Gen
         scene = scene + (paint - scene) * cover[..., None]
     mask = (head >= 0.5) & (cover < 0.5)
     skin = material == Material.SKIN
-    seen = _visible(points, fragments.sample[skin], values[skin, 6:9], side, opaque)
+    seen = visible_landmarks(points, fragments.sample[skin], values[skin, 6:9], side, opaque)
     inside = np.clip(points.astype(np.int64), 0, size - 1)
     visible = seen & mask[inside[:, 1], inside[:, 0]]
     visible &= ((points >= 0) & (points < size)).all(-1)
@@ -137,65 +137,9 @@ def render(identity: Identity, capture: Capture, size: int, grain: np.random.Gen
         points=points,
         visible=visible,
         mask=mask,
-        box=_box(head >= 0.5, points, size),
-        surface=_surface(fragments.sample[skin], values[skin], side, cover),
+        box=head_box(head >= 0.5, points, size),
+        surface=surface_map(fragments.sample[skin], values[skin], side, cover),
     )
-
-
-def _build(identity: Identity, capture: Capture) -> _Model:
-    mesh = head_mesh()
-    still = displace(mesh.vertices, traits(), identity.shape)
-    moved = displace(still, movements(), capture.expression)
-    normals = grid_normals(moved, mesh.rows, mesh.columns)
-    surface = np.stack([mesh.vertices[:, 0], mesh.height, mesh.longitude], -1)
-    parts = [Part(Material.SKIN, moved, normals, mesh.triangles, surface, moved[:, :2], mesh.cavity)]
-    rest, landmarks = mesh.landmarks(still), mesh.landmarks(moved)
-    tips = tuple(rest[i] * np.float32((1.0, 0.0, 0.0)) + np.float32((0.0, 0.2, -0.22)) for i in (1, 15))
-    parts += ears((tips[0], tips[1]), identity.ear_size)
-    still_normals = grid_normals(still, mesh.rows, mesh.columns)
-    shell = hairdresser.hair(identity, still, still_normals)
-    rng = np.random.Generator(np.random.PCG64(capture.parts_seed))
-    if shell is not None:
-        parts.append(shell)
-    if capture.hat:
-        tilt, depth = float(rng.normal(0, 0.08)), float(rng.uniform(-0.6, -0.4))
-        parts.append(hairdresser.hat(still, still_normals, tilt, depth))
-    eyes = np.stack([rest[eye].mean(0) for eye in EYES])
-    lenses: list[FloatArray] = []
-    dark = False
-    if identity.glasses is not None and capture.glasses:
-        design = np.random.Generator(np.random.PCG64(identity.glasses))
-        temples = np.stack([tip + np.float32((0, -0.25, 0)) for tip in tips])
-        frame, lenses, dark = glasses(eyes, temples, design)
-        parts += frame
-    neck = 0.52 * (1 + 0.1 * identity.shape["neck_width"])
-    parts.append(shoulders(neck, capture.breadth, capture.collar))
-    reach = np.float32((0.045, 0.03))
-    face = FaceState(
-        eyes=eyes[:, :2],
-        pupils=np.repeat(np.asarray(capture.gaze, dtype=np.float32)[None] * reach, 2, 0),
-        upper_lip=float(landmarks[62, 1]),
-        lower_lip=float(landmarks[66, 1]),
-    )
-    return _Model(parts, lenses, dark, landmarks, face)
-
-
-def _posed(part: Part, capture: Capture) -> tuple[FloatArray, FloatArray]:
-    """Vertices and normals in the view; the neck bends between the head's rotation and the shoulders'."""
-    head = capture.pose.matrix()
-    if part.material not in (Material.SKIN, Material.HAIR, Material.CLOTH):
-        return part.vertices @ head.T, part.normals @ head.T
-    body = capture.pose.matrix(capture.pose.turn)
-    pivot = np.array([0.0, 1.3, -0.3], dtype=np.float32)
-    below = ramp(part.vertices[:, 1], 1.3, 1.95)[:, None]
-    if part.material is Material.CLOTH:
-        below = np.ones_like(below)
-    elif part.material is Material.HAIR:
-        below = 0.6 * below
-    shift = pivot @ head.T - pivot @ body.T
-    vertices = (part.vertices @ head.T) * (1 - below) + (part.vertices @ body.T + shift) * below
-    normals = (part.normals @ head.T) * (1 - below) + (part.normals @ body.T) * below
-    return vertices.astype(np.float32), normals.astype(np.float32)
 
 
 def _frame(landmarks: FloatArray, capture: Capture, size: int) -> tuple[FloatArray, FloatArray]:
@@ -245,11 +189,10 @@ def _inside_hairline(
 def _colours(
     values: FloatArray,
     part: IntArray,
-    model: _Model,
+    vertices: FloatArray,
+    model: Model,
     identity: Identity,
     capture: Capture,
-    mesh: _Joined,
-    vertices: FloatArray,
 ) -> FloatArray:
     """(F, 3) linear colour of the fragments; values are normal, position, surface, place, cavity."""
     normals = values[:, :3] / (np.linalg.norm(values[:, :3], axis=1, keepdims=True) + 1e-9)
@@ -266,7 +209,7 @@ def _colours(
         mine = np.flatnonzero(part == i)
         surface, place = values[mine, 6:9], values[mine, 9:11]
         if piece.material is Material.SKIN:
-            painted = materials.paint_skin(surface, place, identity, model.face)
+            painted = paint_skin(surface, place, identity, model.face)
             flesh[mine] = 1.0
         elif piece.material is Material.EAR:
             painted = materials.paint_ear(surface, identity)
@@ -276,86 +219,49 @@ def _colours(
         elif piece.material is Material.HAT:
             painted = materials.paint_hat(surface, capture.cloth)
         elif piece.material is Material.FRAME:
-            design = np.random.Generator(np.random.PCG64(identity.glasses))
-            tone = np.clip(design.uniform(0.0, 0.12, 3) + (0.3 if design.random() < 0.3 else 0.0), 0.005, 1)
-            painted = np.repeat(tone[None].astype(np.float32), len(mine), 0), np.full(len(mine), 0.8, np.float32)
+            painted = materials.paint_frame(surface, identity)
         else:
             painted = materials.paint_cloth(surface, capture.cloth, capture.cloth_pattern)
         albedo[mine], gloss[mine] = painted
     lit = shadow(np.concatenate(casters), values[:, 3:6], capture.light)
-    return shade(albedo, gloss, normals, values[:, 11], lit, flesh, capture.light)
+    return shade(
+        albedo,
+        normals,
+        gloss=gloss,
+        cavity=values[:, 11],
+        lit=lit,
+        translucent=flesh,
+        light=capture.light,
+    )
 
 
 def _put_lenses(
-    canvas: FloatArray, model: _Model, capture: Capture, unit: float, offset: FloatArray, side: int
+    canvas: FloatArray, depth: FloatArray, model: Model, capture: Capture, offset: FloatArray
 ) -> BoolArray:
-    """Tint what lies behind the lenses, in place; returns the (side, side) samples behind opaque ones."""
+    """Tint what lies behind the lenses, in place; returns the (side, side) samples behind opaque ones.
+
+    Shapes:
+        canvas: (side * side, 4). depth: (side * side,), of what is drawn so far.
+    """
+    side = math.isqrt(len(depth))
+    per_unit = np.float32(capture.scale * side)
     opaque = np.zeros(side * side, dtype=np.bool_)
     for rim in model.lenses:
         outline = np.concatenate([rim.mean(0, keepdims=True), rim]) @ capture.pose.matrix().T
-        screen = (outline * np.float32(unit * SUPERSAMPLING)).astype(np.float32)
+        screen = (outline * per_unit).astype(np.float32)
         screen[:, :2] += offset * SUPERSAMPLING
         index = np.arange(1, len(outline) - 1)
         fan = np.stack([np.zeros_like(index), index, index + 1], -1)
         lens = rasterise(screen, fan, side)
-        across = lens.interpolate(outline[:, :2].astype(np.float32), fan)
+        across = lens.interpolate(outline.astype(np.float32), fan)
+        nearest = np.flatnonzero(across[:, 2] > depth[lens.sample])
+        sample, across = lens.sample[nearest], across[nearest, :2]
         glare = 0.1 + 0.25 * np.exp(-(((across.sum(1) - float(outline[0, :2].sum()) + 0.1) / 0.1) ** 2))
         veil = (capture.light.key + capture.light.sky) * np.float32(0.35)
         keep = 0.1 if model.dark_lenses else 0.9
-        behind = canvas[lens.sample]
+        behind = canvas[sample]
         tinted = behind[:, :3] * keep + (glare * (0.35 if model.dark_lenses else 0.3))[:, None] * veil
-        canvas[lens.sample, :3] = np.where(behind[:, 3:] > 0, tinted, behind[:, :3])
+        canvas[sample, :3] = np.where(behind[:, 3:] > 0, tinted, behind[:, :3])
         if model.dark_lenses:
-            opaque[lens.sample] = True
+            opaque[sample] = True
     return opaque.reshape(side, side)
-
-
-def _per_pixel(sample: IntArray, chosen: BoolArray, side: int) -> FloatArray:
-    """(S, S) share of a pixel's samples that are chosen."""
-    flat = np.zeros(side * side, dtype=np.float32)
-    flat[sample[chosen]] = 1.0
-    size = side // SUPERSAMPLING
-    return np.asarray(flat.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING).mean((1, 3)))
-
-
-def _visible(points: FloatArray, sample: IntArray, surface: FloatArray, side: int, opaque: BoolArray) -> BoolArray:
-    """Whether the skin that shows where a landmark is projected is the landmark's own.
-
-    Compared in surface coordinates: what shows there may be another part of the head (self-occlusion), hair or
-    glasses; then no neighbouring sample lies close to the landmark on the surface.
-    """
-    mesh = head_mesh()
-    own = mesh.landmarks(np.stack([mesh.vertices[:, 0], mesh.height, mesh.longitude], -1))
-    shown = np.full((side + 2, side + 2, 3), np.inf, dtype=np.float32)
-    rows, columns = sample // side, sample % side
-    shown[rows + 1, columns + 1] = surface
-    shown[1:-1, 1:-1][opaque] = np.inf
-    at = np.clip(np.floor(points * SUPERSAMPLING).astype(np.int64), 0, side - 1)
-    offsets = np.stack(np.meshgrid(range(3), range(3), indexing="ij"), -1).reshape(-1, 2)
-    around = shown[at[:, None, 1] + offsets[:, 0], at[:, None, 0] + offsets[:, 1]]
-    away = np.abs(around - own[:, None])
-    near = (away[..., 1] < _SAME_SPOT) & (away[..., 2] < 1.2 * _SAME_SPOT)
-    return np.asarray(near.sum(1) >= 2)
-
-
-def _box(head: BoolArray, points: FloatArray, size: int) -> FloatArray:
-    """Bounds of the head and its landmarks."""
-    rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
-    low, high = points.min(0), points.max(0)
-    if len(rows):
-        low = np.minimum(low, (columns[0], rows[0]))
-        high = np.maximum(high, (columns[-1] + 1, rows[-1] + 1))
-    return np.clip(np.concatenate([low, high]), 0, size).astype(np.float32)
-
-
-def _surface(sample: IntArray, values: FloatArray, side: int, cover: FloatArray) -> FloatArray:
-    """(S, S, 2) mean surface coordinates of the head's skin in each pixel."""
-    size = side // SUPERSAMPLING
-    pixel = (sample // side // SUPERSAMPLING) * size + sample % side // SUPERSAMPLING
-    head = values[:, 7] < _NECK_FROM
-    pixel = pixel[head]
-    count = np.bincount(pixel, minlength=size * size)
-    sums = [np.bincount(pixel, values[head, column], size * size) for column in (8, 7)]
-    mean = np.stack(sums, -1) / np.maximum(count, 1)[:, None]
-    mean[(count == 0) | (cover.reshape(-1) >= 0.5)] = np.nan
-    return mean.reshape(size, size, 2).astype(np.float32)

@@ -32,11 +32,18 @@ class Pose:
     def matrix(self, share: float = 1.0) -> FloatArray:
         """(3, 3) matrix that maps points of the head (as columns) to the view."""
         yaw, pitch, roll = np.radians((self.yaw * share, self.pitch * share, self.roll * share))
-        cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+        cy, sy, cp, sp, cr, sr = (
+            np.cos(yaw),
+            np.sin(yaw),
+            np.cos(pitch),
+            np.sin(pitch),
+            np.cos(roll),
+            np.sin(roll),
+        )
         about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
         about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
         about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-        return (about_z @ about_x @ about_y).astype(np.float32)
+        return np.asarray(about_z @ about_x @ about_y, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +158,9 @@ def _direction(azimuth: float, elevation: float) -> FloatArray:
 def draw_light(rng: np.random.Generator) -> Light:
     """From flat studio light to a single hard lamp at the side."""
     warmth = rng.normal(0, 1)
-    warm = np.array([1 + 0.13 * warmth, 1.0, 1 - 0.16 * warmth], dtype=np.float32)
+    warm = np.array([1 + 0.08 * warmth, 1.0, 1 - 0.1 * warmth], dtype=np.float32)
     hard = _between(rng, 0.0, 1.0)
-    if rng.random() < 0.1:
+    if rng.random() < 0.06:
         warm = warm * np.asarray(rng.uniform(0.35, 1.2, 3), dtype=np.float32)
     strength = _between(rng, 0.55, 1.15) * (0.6 + 0.7 * hard)
     ambient = (0.62 - 0.45 * hard) * _between(rng, 0.6, 1.2)
@@ -179,7 +186,7 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         tint=np.asarray(rng.normal(1.0, 0.05, 3), dtype=np.float32),
         blur=_between(rng, 0.25, 0.7) if rng.random() < 0.8 else _between(rng, 0.7, 1.5),
         motion=(float(rng.normal(0, 1.6)), float(rng.normal(0, 1.0))) if moving else (0.0, 0.0),
-        noise=float(rng.exponential(0.012)),
+        noise=float(rng.exponential(0.008)),
         quality=_between(rng, 0.0, 1.0),
         shrink=_between(rng, 0.4, 0.8) if rng.random() < 0.15 else 1.0,
     )

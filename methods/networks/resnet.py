@@ -44,7 +44,9 @@ class ResNet(nn.Module):
         forward: (B, 3, H, W) -> stages 1 to 4, at strides 4, 8, 16 and 32.
     """
 
-    def __init__(self, backbone: Backbone = "resnet50", width: int = 64, embedding: int | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone = "resnet50", width: int = 64, embedding: int | None = None
+    ) -> None:
         super().__init__()
         design = _DESIGNS[backbone]
         base = round(width * design.width_ratio)
@@ -53,9 +55,11 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        for index, count in enumerate(design.blocks):
-            stage = self._stage(design.block, base * 2**index, count, stride=1 if index == 0 else 2)
-            setattr(self, f"layer{index + 1}", stage)
+        one, two, three, four = design.blocks
+        self.layer1 = self._stage(design.block, base, one, stride=1)
+        self.layer2 = self._stage(design.block, 2 * base, two, stride=2)
+        self.layer3 = self._stage(design.block, 4 * base, three, stride=2)
+        self.layer4 = self._stage(design.block, 8 * base, four, stride=2)
         self.stage_channels = tuple(base * 2**i * design.block.expansion for i in range(4))
         self.fc = nn.Linear(self.stage_channels[-1], embedding) if embedding is not None else None
         for module in self.modules():
@@ -77,20 +81,23 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        one = self.layer1(x)
-        two = self.layer2(one)
-        three = self.layer3(two)
-        return one, two, three, self.layer4(three)
+        one: Tensor = self.layer1(x)
+        two: Tensor = self.layer2(one)
+        three: Tensor = self.layer3(two)
+        four: Tensor = self.layer4(three)
+        return one, two, three, four
 
     def pooled(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C_4): the last stage, averaged over the image."""
-        return self(images)[-1].mean(dim=(2, 3))
+        last: Tensor = self(images)[-1]
+        return last.mean(dim=(2, 3))
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, embedding), unit length."""
         if self.fc is None:
             raise ValueError("this network was built without an embedding head")
-        return nn.functional.normalize(self.fc(self.pooled(images)), dim=1)
+        embedding: Tensor = self.fc(self.pooled(images))
+        return nn.functional.normalize(embedding, dim=1)
 
 
 def hypercolumn_levels(stages: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -100,4 +107,4 @@ def hypercolumn_levels(stages: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def match_memory_format(module: nn.Module) -> nn.Module:
     """Channels-last weights: the faster layout for convolutions on every device we measured."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return module.to(memory_format=torch.channels_last)

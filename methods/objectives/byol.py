@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.objectives.precision import full_precision
+
 
 def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
     """Squared distance of the unit vectors, 2 - 2 cos, mean over the batch. No gradient flows into ``target``.
@@ -18,8 +20,9 @@ def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
     Shapes:
         prediction, target: (B, D).  returns: ().
     """
-    cosine = F.cosine_similarity(prediction, target.detach(), dim=1)
-    return (2 - 2 * cosine).mean()
+    (prediction, target), in_full = full_precision(prediction, target.detach())
+    with in_full:
+        return (2 - 2 * F.cosine_similarity(prediction, target, dim=1)).mean()
 
 
 def ema_momentum(step: int, steps: int, start: float) -> float:
@@ -30,5 +33,6 @@ def ema_momentum(step: int, steps: int, start: float) -> float:
 @torch.no_grad()
 def update_ema(target: nn.Module, online: nn.Module, momentum: float) -> None:
     """target <- momentum * target + (1 - momentum) * online, for parameters; buffers are not averaged."""
-    mine, theirs = list(target.parameters()), list(online.parameters())
+    mine: list[Tensor] = list(target.parameters())
+    theirs: list[Tensor] = list(online.parameters())
     torch._foreach_lerp_(mine, theirs, 1 - momentum)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.objectives.precision import full_precision
+
 
 def nt_xent_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Mean over the 2B views of the cross-entropy of the positive among the 2B - 1 other views, with cosines.
@@ -17,8 +19,10 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
         first, second: (B, D), the embeddings of two views of the same images in the same order.  returns: ().
     """
     count = first.shape[0]
-    unit = F.normalize(torch.cat([first, second]), dim=1)
-    logits = unit @ unit.T / temperature
-    logits.fill_diagonal_(-torch.inf)
-    positives = torch.arange(2 * count, device=unit.device).roll(count)
-    return F.cross_entropy(logits, positives)
+    (first, second), in_full = full_precision(first, second)
+    with in_full:
+        unit = F.normalize(torch.cat([first, second]), dim=1)
+        logits = unit @ unit.T / temperature
+        logits.fill_diagonal_(-torch.inf)
+        positives = torch.arange(2 * count, device=unit.device).roll(count)
+        return F.cross_entropy(logits, positives)

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bench.features import FeatureMap
+from methods.objectives.precision import full_precision
 
 _PAIRS_AT_ONCE = 4
 
@@ -35,11 +36,14 @@ def similarity_distribution_loss(
     (cells x cells) matrices of the whole batch.
     """
     size = (first.shape[2], first.shape[3])
-    one = F.normalize(first.flatten(2), dim=1)
-    two = F.normalize(second.flatten(2), dim=1)
-    return _CrossEntropy.apply(  # type: ignore[no-any-return,no-untyped-call]
-        one, two, teacher_first.defined_at(size), teacher_second.defined_at(size), temperature
-    )
+    (first, second), in_full = full_precision(first, second)
+    with in_full:
+        one = F.normalize(first.flatten(2), dim=1)
+        two = F.normalize(second.flatten(2), dim=1)
+        loss: Tensor = _CrossEntropy.apply(
+            one, two, teacher_first.defined_at(size), teacher_second.defined_at(size), temperature
+        )
+        return loss
 
 
 def teacher_distribution(first: FeatureMap, second: FeatureMap, temperature: float) -> Tensor:
@@ -54,7 +58,12 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, first: Tensor, second: Tensor, teacher_first: FeatureMap, teacher_second: FeatureMap, t: float
+        ctx: Any,
+        first: Tensor,
+        second: Tensor,
+        teacher_first: FeatureMap,
+        teacher_second: FeatureMap,
+        t: float,
     ) -> Tensor:
         pairs, _, cells = first.shape
         total = first.new_zeros((), dtype=torch.float64)
@@ -74,6 +83,6 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         gradient_first, gradient_second = ctx.saved_tensors
         return grad * gradient_first, grad * gradient_second, None, None, None

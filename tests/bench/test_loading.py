@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from bench.errors import BenchError
 from bench.landmarks import DatasetInfo, LandmarkDataset, LandmarkSchema, Sample, no_landmarks
-from bench.loading import Preprocessing, _Resized, load_split
+from bench.loading import Preprocessing, load_split
 from bench.seeds import torch_generator
 
 WIDTH, HEIGHT = 60, 40
@@ -58,20 +58,27 @@ def test_points_follow_the_resized_image() -> None:
     assert loaded.points[1, 2, 1].item() == pytest.approx(31.5 * 0.75)
 
 
-def test_resizing_is_an_area_average_where_it_shrinks_by_whole_factors() -> None:
-    """A blob's centre of mass lies where its landmark is said to be."""
-    dataset = Pictures(1)
-    image = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
-    image[:, 20:24, 30:36] = 240  # centre (33, 22)
-    sample = Sample("blob", image, torch.tensor([[33.0, 22.0]]), torch.ones(1, dtype=torch.bool))
-    dataset.__class__ = type("Blob", (Pictures,), {"__getitem__": lambda self, index: sample})
-    dataset.schema = LandmarkSchema(("centre",))
-    loaded = load_split(dataset, Preprocessing(image_size=20))
+class Blob(Pictures):
+    """A bright rectangle, whose centre is its only landmark."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.schema = LandmarkSchema(("centre",))
+
+    def __getitem__(self, index: int) -> Sample:
+        image = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
+        image[:, 20:24, 30:36] = 240
+        return Sample("000.jpg", image, torch.tensor([[33.0, 22.0]]), torch.ones(1, dtype=torch.bool))
+
+
+def test_pixels_and_points_move_together() -> None:
+    """The blob's centre of mass in the resized image lies where its landmark is said to be."""
+    loaded = load_split(Blob(), Preprocessing(image_size=20))
     weight = loaded.images[0, 0].double()
     centres = torch.arange(20, dtype=torch.float64) + 0.5
     found = torch.stack([(weight.sum(0) * centres).sum(), (weight.sum(1) * centres).sum()]) / weight.sum()
-    torch.testing.assert_close(found.float(), loaded.points[0, 0], atol=0.02, rtol=0)
     torch.testing.assert_close(loaded.points[0, 0], torch.tensor([11.0, 11.0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.float(), loaded.points[0, 0], atol=0.02, rtol=0)
 
 
 def test_order_ids_and_identities_are_kept() -> None:
@@ -123,13 +130,17 @@ def test_workers_do_not_change_the_result() -> None:
     assert alone.identities == helped.identities
 
 
-def test_the_reader_survives_a_trip_to_another_process() -> None:
-    """Where processes are spawned and not forked, workers receive it pickled."""
-    sent = pickle.loads(pickle.dumps(_Resized(Pictures(2), 16)))  # made a line above
-    image, points, _, _ = sent[1]
-    expected, expected_points, _, _ = _Resized(Pictures(2), 16)[1]
-    assert torch.equal(image, expected)
-    np.testing.assert_array_equal(points.numpy(), expected_points.numpy())
+def test_workers_can_be_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS, Windows and newer Pythons send the reader to its workers pickled."""
+
+    class Pickling(torch.utils.data.DataLoader[Any]):
+        def __init__(self, dataset: Any, *, collate_fn: Any, batch_size: None, num_workers: int) -> None:
+            sent = pickle.loads(pickle.dumps((dataset, collate_fn)))
+            super().__init__(sent[0], collate_fn=sent[1], batch_size=batch_size, num_workers=num_workers)
+
+    expected = load_split(Pictures(2), Preprocessing(image_size=16))
+    monkeypatch.setattr("bench.loading.DataLoader", Pickling)
+    assert torch.equal(load_split(Pictures(2), Preprocessing(image_size=16)).images, expected.images)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

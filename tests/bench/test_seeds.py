@@ -38,7 +38,7 @@ def test_two_purposes_never_share_a_seed(one: list[str | int], other: list[str |
 
 def test_roots_and_purposes_give_independent_streams() -> None:
     draws = [numpy_generator(root, name).normal(size=2000) for root in (0, 1) for name in ("a", "b")]
-    correlations = np.corrcoef(draws)[np.triu_indices(4, k=1)]
+    correlations = np.asarray(np.corrcoef(draws))[np.triu_indices(4, k=1)]
     assert np.abs(correlations).max() < 4 / np.sqrt(2000)
 
 

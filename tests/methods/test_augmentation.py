@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
-from methods.augmentation import ViewSettings, adjust_colours, gaussian_blur, luminance, random_views, shift_hue
+from methods.augmentation import (
+    ViewSettings,
+    adjust_colours,
+    gaussian_blur,
+    luminance,
+    random_views,
+    shift_hue,
+)
 
 PLAIN = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0, "interpolation": "bilinear"}
 

@@ -62,7 +62,9 @@ def _naive_nt_xent(first: Tensor, second: Tensor, temperature: float) -> float:
 
 def test_nt_xent_equals_the_naive_sum() -> None:
     first, second = _random(6, 5), _random(6, 5, seed=1)
-    assert nt_xent_loss(first, second, 0.2).item() == pytest.approx(_naive_nt_xent(first, second, 0.2), rel=1e-12)
+    assert nt_xent_loss(first, second, 0.2).item() == pytest.approx(
+        _naive_nt_xent(first, second, 0.2), rel=1e-12
+    )
 
 
 def test_nt_xent_does_not_depend_on_the_order_of_images_or_views() -> None:
@@ -102,7 +104,8 @@ def _naive_similarity_distribution(
             q_mass = sum(math.exp(s) for s in q_scores)
             p_mass = sum(math.exp(s) for s in p_scores)
             total -= sum(
-                math.exp(p) / p_mass * math.log(math.exp(q) / q_mass) for p, q in zip(p_scores, q_scores, strict=True)
+                math.exp(p) / p_mass * math.log(math.exp(q) / q_mass)
+                for p, q in zip(p_scores, q_scores, strict=True)
             )
             count += 1
     return total / count
@@ -139,5 +142,7 @@ def test_similarity_distribution_ignores_lengths_and_the_order_of_pairs() -> Non
     value = similarity_distribution_loss(first, second, *teachers, temperature=0.3)
     torch.testing.assert_close(similarity_distribution_loss(2 * first, 5 * second, *teachers, 0.3), value)
     order = [4, 2, 0, 1, 3, 5]
-    moved = similarity_distribution_loss(first[order], second[order], teachers[0][order], teachers[1][order], 0.3)
+    moved = similarity_distribution_loss(
+        first[order], second[order], teachers[0][order], teachers[1][order], 0.3
+    )
     torch.testing.assert_close(moved, value)

@@ -36,7 +36,7 @@ RECIPE = LEADRecipe(
 )
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for SIGKILL: nothing gets a chance to clean up."""
 
 
@@ -55,13 +55,15 @@ class _Killer(Progress):
             def advance(self, steps: int = 1, status: str = "") -> None:
                 self.steps += steps
                 if description == killer.stage and self.steps == killer.after:
-                    raise Killed
+                    raise KilledError
 
         yield Counting()
 
 
 def _job(output: Path, recipe: LEADRecipe = RECIPE, **changes: object) -> PretrainJob:
-    images = torch.randint(0, 256, (26, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (26, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     job = PretrainJob(
         images=images,
         options=OPTIONS,
@@ -81,7 +83,7 @@ def test_resumed_equals_undisturbed(tmp_path: Path, objective: str, stage: str, 
     recipe = RECIPE.model_copy(update={"stage1_objective": objective})
     undisturbed = LEAD().pretrain(_job(tmp_path / "one", recipe))
     disturbed = _job(tmp_path / "two", recipe, checkpoint_seconds=-1.0)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         LEAD().pretrain(replace(disturbed, progress=_Killer(stage, after)))
     resumed = LEAD().pretrain(disturbed)
     assert read_weights(resumed).sha256 == read_weights(undisturbed).sha256

@@ -79,11 +79,13 @@ class SmallCase:
 
 
 def hypercolumn(arrays: dict[str, np.ndarray[Any, Any]]) -> FeatureMap:
-    """The 3840-d features of the ``full`` cases, deep levels first; checked against their stored statistics."""
+    """The 3840-d features of the ``full`` cases, deep levels first; checked against a stored pixel."""
     batch, _, _, height, width, _ = (int(v) for v in arrays["full__BnAnIHWmul"])
     levels = [
         torch.from_numpy(
-            np.maximum(0, seeded_normal(f"e.layer{n}", (batch, 128 * 2**n, *map(int, shape)))).astype(np.float32)
+            np.maximum(0, seeded_normal(f"e.layer{n}", (batch, 128 * 2**n, *map(int, shape)))).astype(
+                np.float32
+            )
         )
         for n, shape in zip((4, 3, 2, 1), arrays["full__block_sizes"], strict=True)
     ]

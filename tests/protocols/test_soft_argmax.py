@@ -23,7 +23,7 @@ def straightforward(levels: list[Tensor], size: tuple[int, int], multiplier: flo
     """What the released codes do: resize, add, soft-max over all cells, expected coordinates."""
     maps = sum(F.interpolate(level, size, mode="bilinear", align_corners=False) for level in levels)
     assert isinstance(maps, Tensor)
-    mass = torch.softmax(multiplier * maps.flatten(2), dim=2).unflatten(2, size)
+    mass = torch.softmax(multiplier * maps.flatten(2), dim=2).view_as(maps)
     x = (mass.sum(2) * torch.linspace(-1, 1, size[1], dtype=maps.dtype)).sum(2)
     y = (mass.sum(3) * torch.linspace(-1, 1, size[0], dtype=maps.dtype)).sum(2)
     return torch.stack([x, y], dim=2)
@@ -110,7 +110,7 @@ def test_one_peak_is_found_where_it_is() -> None:
 def test_no_gradient_where_none_is_asked() -> None:
     fixed, free = random_levels([(4, 4), (2, 2)])
     points = spatial_soft_argmax([fixed.detach(), free], (4, 4), 1.0)
-    points.sum().backward()
+    torch.autograd.backward(points.sum())
     assert free.grad is not None
     assert fixed.grad is None
 

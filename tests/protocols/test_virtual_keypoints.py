@@ -76,7 +76,7 @@ def test_released_code_on_a_hypercolumn(kind: str) -> None:
     predicted = regressor(features).detach()
     inter = regressor.virtual_keypoints(features).detach().numpy()
     expected = {key: arrays[f"full__{kind}__{key}"] for key in ("pred", "inter_f64", "stable", "loss")}
-    # In the unit case, the official initial spread, the soft-max is almost an arg-max; README of the golden files.
+    # In the unit case, the official initial spread, the soft-max is almost an arg-max.
     tolerance, gradient_tolerance = (1e-5, 5e-4) if kind == "soft" else (1e-3, 5e-3)
     stable = expected["stable"]
     assert stable.mean() > 0.9
@@ -86,7 +86,9 @@ def test_released_code_on_a_hypercolumn(kind: str) -> None:
     np.testing.assert_allclose(predicted, expected["pred"], atol=tolerance)
     assert float(loss) == pytest.approx(float(expected["loss"]), abs=tolerance)
     gradient = _gradient(regressor.score_weight)
-    assert relative(gradient.flatten()[::9973], arrays[f"full__{kind}__grad_inner_s9973"]) < gradient_tolerance
+    assert (
+        relative(gradient.flatten()[::9973], arrays[f"full__{kind}__grad_inner_s9973"]) < gradient_tolerance
+    )
     assert float(gradient.norm()) == pytest.approx(
         float(arrays[f"full__{kind}__gradnorm_inner"]), rel=gradient_tolerance
     )

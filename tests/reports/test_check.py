@@ -103,9 +103,9 @@ def test_the_combined_half_width_is_the_root_of_the_sum_of_squares(path: Path) -
 
 
 def test_worse_by_less_than_the_tolerance_is_not_worse_however_small_the_error_bars(path: Path) -> None:
-    exact = {"low": 100.99, "high": 101.01}
-    assert outcome(path, metric(100.0), metric(101.0, **exact)) == ("unchanged", 0)
-    assert outcome(path, metric(100.0), metric(101.0, **exact), tolerance=0.005) == ("worse", 1)
+    now = metric(101.0, low=100.99, high=101.01)
+    assert outcome(path, metric(100.0), now) == ("unchanged", 0)
+    assert outcome(path, metric(100.0), now, tolerance=0.005) == ("worse", 1)
 
 
 def test_the_deviation_over_draws_is_an_error_bar_too(path: Path) -> None:

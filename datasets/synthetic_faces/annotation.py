@@ -1,0 +1,74 @@
+"""What is known about a rendered picture: visibility, masks, boxes, surface coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datasets.synthetic_faces.head import IntArray, head_mesh
+from datasets.synthetic_faces.layout import FloatArray
+from datasets.synthetic_faces.rasteriser import BoolArray
+
+SUPERSAMPLING = 2
+NECK_FROM = 1.36  # height below which skin is neck, not head
+
+_SAME_SPOT = (
+    0.09  # two surface points closer than this (units of the template) are one landmark's surroundings
+)
+
+
+def share_per_pixel(sample: IntArray, chosen: BoolArray, side: int) -> FloatArray:
+    """(S, S) share of a pixel's samples that are chosen."""
+    flat = np.zeros(side * side, dtype=np.float32)
+    flat[sample[chosen]] = 1.0
+    return pooled(flat.reshape(side, side))
+
+
+def pooled(samples: FloatArray) -> FloatArray:
+    """Mean of the samples of each pixel."""
+    n = SUPERSAMPLING
+    return np.asarray(sum(samples[i::n, j::n] for i in range(n) for j in range(n)) / np.float32(n * n))
+
+
+def visible_landmarks(
+    points: FloatArray, sample: IntArray, surface: FloatArray, side: int, opaque: BoolArray
+) -> BoolArray:
+    """Whether the skin that shows where a landmark is projected is the landmark's own.
+
+    Compared in surface coordinates: what shows there may be another part of the head (self-occlusion), hair or
+    glasses; then no neighbouring sample lies close to the landmark on the surface.
+    """
+    mesh = head_mesh()
+    own = mesh.landmarks(np.stack([mesh.vertices[:, 0], mesh.height, mesh.longitude], -1))
+    shown = np.full((side + 2, side + 2, 3), np.inf, dtype=np.float32)
+    rows, columns = sample // side, sample % side
+    shown[rows + 1, columns + 1] = surface
+    shown[1:-1, 1:-1][opaque] = np.inf
+    at = np.clip(np.floor(points * SUPERSAMPLING).astype(np.int64), 0, side - 1)
+    offsets = np.stack(np.meshgrid(range(3), range(3), indexing="ij"), -1).reshape(-1, 2)
+    around = shown[at[:, None, 1] + offsets[:, 0], at[:, None, 0] + offsets[:, 1]]
+    away = np.abs(around - own[:, None])
+    near = (away[..., 1] < _SAME_SPOT) & (away[..., 2] < 1.2 * _SAME_SPOT)
+    return np.asarray(near.sum(1) >= 2)
+
+
+def head_box(head: BoolArray, points: FloatArray, size: int) -> FloatArray:
+    """Bounds of the head and its landmarks."""
+    rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
+    low, high = points.min(0), points.max(0)
+    if len(rows):
+        low = np.minimum(low, (columns[0], rows[0]))
+        high = np.maximum(high, (columns[-1] + 1, rows[-1] + 1))
+    return np.asarray(np.clip(np.concatenate([low, high]), 0, size), dtype=np.float32)
+
+
+def surface_map(sample: IntArray, values: FloatArray, side: int, cover: FloatArray) -> FloatArray:
+    """(S, S, 2) mean surface coordinates of the head's skin in each pixel."""
+    size = side // SUPERSAMPLING
+    pixel = (sample // side // SUPERSAMPLING) * size + sample % side // SUPERSAMPLING
+    head = values[:, 7] < NECK_FROM
+    pixel = pixel[head]
+    count = np.bincount(pixel, minlength=size * size)
+    sums = [np.bincount(pixel, values[head, column], size * size) for column in (8, 7)]
+    mean = np.stack(sums, -1) / np.maximum(count, 1)[:, None]
+    mean[(count == 0) | (cover.reshape(-1) >= 0.5)] = np.nan
+    return mean.reshape(size, size, 2).astype(np.float32)

@@ -1,0 +1,265 @@
+"""Landmark matching: take a landmark's descriptor in one image and find it in another.
+
+The source is a warped photo. The *same* target is that photo under a weaker warp; the *different* target is a
+warped photo of another individual. The most similar cell of the whole target is the prediction, and its
+distance to the annotated landmark is the error.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bench.context import Arrays, EvaluationData, RunContext
+from bench.errors import BenchError
+from bench.features import FeatureExtractor, FeatureMap
+from bench.landmarks import LandmarkSchema
+from bench.loading import LoadedSplit
+from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
+from bench.seeds import derive_seed, numpy_generator, torch_generator
+from protocols.correspondence import Cells, match
+from protocols.metrics import (
+    PerPoint,
+    counted_values,
+    normalised_errors,
+    normaliser_lengths,
+    point_errors,
+    px70,
+)
+from protocols.warped_pairs import (
+    Pairing,
+    Pairs,
+    consecutive_pairs,
+    draw_pair_warps,
+    identity_pairs,
+    warped_views,
+)
+
+CONDITIONS = ("same", "different")
+
+
+class MatchingOptions(ProtocolOptions):
+    """Defaults are those of the ``paper`` preset."""
+
+    pairs: int = Field(
+        default=500, ge=1, description="How many sources; fewer where the split has too few images."
+    )
+    pairing: Pairing = Field(
+        default="identity",
+        description="identity: sources in seeded order, each with an image drawn from other individuals; "
+        "consecutive: images 2k and 2k + 1, as in the released code.",
+    )
+    map_size: Literal["image", "native"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        default="image",
+        description="Size of the compared maps: the image's, that of the method's finest level, or a side.",
+    )
+    normalisation: Literal["method", "joint", "per_level", "none"] = Field(
+        default="method", description="Of descriptors before the dot product; method: as the method says."
+    )
+    cells: Cells = Field(
+        default="centred",
+        description="Place of cell j of n in an image of side s: centred, (j + 0.5) s / n; strided, as in "
+        "the released DVE code, the centre of pixel j s / n.",
+    )
+
+
+class Matching(Protocol):
+    """Warps, views and errors as in the released code of DVE and ContrastLandmarks.
+
+    Warps act on the working frame, which is then cropped. A landmark counts where it is visible in both
+    images. It also counts where a warp has moved it out of the crop, as in the released code: the query is
+    then the nearest cell, and the error includes the way to the crop.
+    """
+
+    name: ClassVar[str] = "matching"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "find the landmarks of one image in another by the nearest descriptor"
+    reference: ClassVar[str] = "Thewlis et al., ICCV 2019; Cheng et al., ICCV 2021, supplement, Table 4"
+    Options: ClassVar[type[ProtocolOptions]] = MatchingOptions
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {},
+        "quick": {"pairs": 100},
+        "contrast": {"pairing": "consecutive"},
+        "dve": {
+            "pairing": "consecutive",
+            "map_size": "native",
+            "normalisation": "none",
+            "cells": "strided",
+        },
+    }
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        MetricSpec(
+            name="matching_error_px70",
+            definition="distance between the most similar cell and the landmark of the target, "
+            "times 70 / side of the cropped image",
+            unit="px of a 70-pixel image",
+            direction="lower",
+            averaging="over all landmarks that count, of all pairs",
+        ),
+        MetricSpec(
+            name="matching_error_iod",
+            definition="the same distance, in percent of the distance between the normalising landmarks, "
+            "such as the eyes, of the warped target",
+            unit="% of inter-ocular distance",
+            direction="lower",
+            averaging="over all landmarks that count, of all pairs whose target shows the normalisers",
+        ),
+    )
+    uses_training_split: ClassVar[bool] = False
+
+    def check(self, options: MatchingOptions, data: EvaluationData) -> None:
+        split = data.test
+        if len(split) < 2:
+            raise BenchError(f"matching needs at least two images, and {split.name} has {len(split)}")
+        if not bool(split.visible.any()):
+            raise BenchError(f"matching needs visible landmarks, and {split.name} has none")
+        individuals = set(split.identities)
+        if options.pairing == "identity" and len(individuals) == 1 and None not in individuals:
+            raise BenchError(
+                f"matching needs images of different individuals, and all images of {split.name} show "
+                f"{individuals.pop()!r}",
+                hint="Add -P pairing=consecutive to match neighbouring images, whoever they show.",
+            )
+
+    def measure(
+        self, extractor: FeatureExtractor, data: EvaluationData, options: MatchingOptions, run: RunContext
+    ) -> Measurement:
+        pairs = _choose_pairs(data.test, options, run.seed)
+        arrays = _match_pairs(extractor, data.test, pairs, options, run)
+        side = data.test.images.shape[-1] - 2 * data.test.margin
+        values = score(arrays, data.test.schema, side, run.seed)
+        return Measurement(
+            values, arrays, (*_notes(data.test, pairs, options), *_left_out(values, data.test.schema))
+        )
+
+
+def score(arrays: Arrays, schema: LandmarkSchema, side: int, seed: int) -> tuple[MetricValue, ...]:
+    """The metrics, from the stored arrays of :meth:`Matching.measure` alone.
+
+    Args:
+        side: Of the cropped images, in pixels.
+    """
+    predicted, targets = torch.from_numpy(arrays["predicted"]), torch.from_numpy(arrays["targets"])
+    counted = torch.from_numpy(arrays["counted"])
+    visible = torch.from_numpy(arrays["target_visible"])
+    found: dict[str, list[tuple[str, PerPoint]]] = {"matching_error_px70": [], "matching_error_iod": []}
+    for i, condition in enumerate(CONDITIONS):
+        if not bool(counted[:, i].any()):
+            continue
+        errors = point_errors(predicted[:, i], targets[:, i])
+        found["matching_error_px70"].append((condition, counted_values(px70(errors, side), counted[:, i])))
+        if schema.normaliser is not None:
+            lengths, defined = normaliser_lengths(targets[:, i], schema.normaliser, visible[:, i])
+            percent = normalised_errors(errors, counted[:, i], lengths, defined)
+            if percent.images:
+                found["matching_error_iod"].append((condition, percent))
+    return tuple(
+        _value(metric, condition, per_point, seed)
+        for metric, cells in found.items()
+        for condition, per_point in cells
+    )
+
+
+def _value(metric: str, condition: str, per_point: PerPoint, seed: int) -> MetricValue:
+    low, high = per_point.interval(derive_seed(seed, "matching", "interval"))
+    return MetricValue(
+        metric, per_point.mean(), {"pairs": condition}, low=low, high=high, count=per_point.images
+    )
+
+
+def _choose_pairs(split: LoadedSplit, options: MatchingOptions, seed: int) -> Pairs:
+    if options.pairing == "consecutive":
+        return consecutive_pairs(len(split), options.pairs)
+    order = numpy_generator(seed, "matching", "sources")
+    partners = numpy_generator(seed, "matching", "partners")
+    return identity_pairs(split.identities, options.pairs, order, partners)
+
+
+def _match_pairs(
+    extractor: FeatureExtractor, split: LoadedSplit, pairs: Pairs, options: MatchingOptions, run: RunContext
+) -> Arrays:
+    """Named arrays of P pairs; axis 1, of length 2, is same and different."""
+    warps = draw_pair_warps(len(pairs), torch_generator(run.seed, "matching", "warps"))
+    queries, predicted, targets = [], [], []
+    starts = range(0, len(pairs), run.batch_size)
+    for start in run.progress.track(starts, "matching pairs", len(starts)):
+        part = slice(start, start + run.batch_size)
+        with run.phase("warps"):
+            views = warped_views(split, pairs[part], warps.part(part))
+        with run.phase("features"):
+            source, *others = (_features(extractor, view.images, options, run.device) for view in views)
+        with run.phase("matching"):
+            found = [match(source, views.source.points, other, cells=options.cells) for other in others]
+        queries.append(views.source.points)
+        predicted.append(torch.stack([matches.points for matches in found], 1))
+        targets.append(torch.stack([views.same.points, views.different.points], 1))
+    first, second = split.take(list(pairs.first)), split.take(list(pairs.second))
+    target_visible = torch.stack([first.visible, second.visible], 1)
+    counted = target_visible & first.visible[:, None]
+    predicted_at, target_at = torch.cat(predicted), torch.cat(targets)
+    errors = point_errors(predicted_at.flatten(0, 1), target_at.flatten(0, 1)).reshape(counted.shape)
+    return {
+        "queries": torch.cat(queries).numpy(),
+        "predicted": predicted_at.numpy(),
+        "targets": target_at.numpy(),
+        "errors": torch.where(counted, errors, 0).numpy(),
+        "counted": counted.numpy(),
+        "target_visible": target_visible.numpy(),
+        "source_ids": np.array(first.ids),
+        "different_ids": np.array(second.ids),
+    }
+
+
+def _notes(split: LoadedSplit, pairs: Pairs, options: MatchingOptions) -> tuple[str, ...]:
+    notes = []
+    if len(pairs) < options.pairs:
+        notes.append(f"{len(pairs)} pairs instead of {options.pairs}: {split.name} has {len(split)} images")
+    if options.pairing == "identity" and None in split.identities:
+        unknown = sum(identity is None for identity in split.identities)
+        notes.append(f"{unknown} of {len(split)} images name no individual; each is taken for one of its own")
+    if options.pairing == "consecutive":
+        shared = sum(
+            split.identities[a] is not None and split.identities[a] == split.identities[b]
+            for a, b in zip(pairs.first, pairs.second, strict=True)
+        )
+        if shared:
+            notes.append(f"{shared} of {len(pairs)} different pairs show the same individual")
+    if split.schema.normaliser is None:
+        notes.append("the landmarks have no normaliser, so matching_error_iod is not reported")
+    return tuple(notes)
+
+
+def _left_out(values: tuple[MetricValue, ...], schema: LandmarkSchema) -> tuple[str, ...]:
+    """Where matching_error_iod is a mean over fewer pairs than matching_error_px70."""
+    counts = {(value.metric, value.condition["pairs"]): value.count or 0 for value in values}
+    notes: list[str] = []
+    if schema.normaliser is None:
+        return ()
+    for (metric, condition), pixels in counts.items():
+        percent = counts.get(("matching_error_iod", condition), 0)
+        if metric == "matching_error_px70" and percent < pixels:
+            missing = (
+                f"{pixels - percent} of {pixels} {condition} targets do not show the normalising landmarks"
+            )
+            notes.append(f"{missing} and are left out of matching_error_iod")
+    return tuple(notes)
+
+
+def _features(
+    extractor: FeatureExtractor, images: Tensor, options: MatchingOptions, device: torch.device
+) -> FeatureMap:
+    features = extractor.extract(images.to(device))
+    if options.map_size == "image":
+        size = features.image_size
+    elif options.map_size == "native":
+        size = max(((h, w) for _, h, w in features.layout), key=lambda cells: cells[0] * cells[1])
+    else:
+        size = (options.map_size, options.map_size)
+    features = features.defined_at(size)
+    return (
+        features if options.normalisation == "method" else features.with_normalisation(options.normalisation)
+    )
