@@ -70,7 +70,9 @@ class Regression(Protocol):
     Options: ClassVar[type[ProtocolOptions]] = RegressorOptions
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
-        "quick": {"epochs": 10, "cosine_t_max": 10, "learning_rate": 0.01, "map_stride": 4},
+        # 450 steps for 2,400 images. A step on one core: 34 ms for 5 landmarks and 64-d features at 24x24, 0.41 s
+        # for 68; 0.06 and 0.78 s for a 480-d hypercolumn. So short a training wants the higher rate.
+        "quick": {"epochs": 6, "cosine_t_max": 6, "learning_rate": 0.01, "map_stride": 4},
     }
     metrics: ClassVar[tuple[MetricSpec, ...]] = (NME_INTEROCULAR,)
 
@@ -91,7 +93,7 @@ class Regression(Protocol):
             )
 
         result = run.step("regression/result", compute)
-        errors = test_errors(torch.from_numpy(result["predictions"]), test)
+        errors = errors_on(test, torch.from_numpy(result["predictions"]))
         low, high = errors.interval(run.seed)
         value = MetricValue(NME_INTEROCULAR.name, errors.mean(), low=low, high=high, count=errors.images)
         return Measurement(
@@ -192,7 +194,7 @@ def required_normaliser(split: LoadedSplit) -> Normaliser:
     return schema.normaliser
 
 
-def test_errors(predictions: Tensor, test: LoadedSplit) -> PerPoint:
+def errors_on(test: LoadedSplit, predictions: Tensor) -> PerPoint:
     """Errors (N, K) of predictions (N, K, 2) in percent of the inter-ocular distance."""
     return nme_interocular(
         predictions.double(), test.points.double(), test.visible, required_normaliser(test)
