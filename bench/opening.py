@@ -35,11 +35,6 @@ class OpenedDataset:
     location: str | None
     options: BaseModel
 
-    @property
-    def name(self) -> str:
-        """Without its location, which is a matter of the machine: records name content, not paths."""
-        return self.provider.name
-
     def open(self, split: str) -> LandmarkDataset:
         known = self.provider.splits(self.location, self.options)
         if split not in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
     dataset = open_dataset(request.dataset)
     splits = tuple(request.splits or dataset.provider.pretraining_splits(dataset.location, dataset.options))
     opened = [dataset.open(split) for split in splits]
+    name = opened[0].name
     identity = {
         "method": method.name,
         "options": options.model_dump(mode="json"),
@@ -89,7 +91,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         "precision": precision,
     }
     output = request.output or Path("checkpoints") / (
-        f"{method.name}-{request.preset}-{dataset.name}-{content_hash(identity)[:8]}"
+        f"{method.name}-{request.preset}-{re.sub(r'\W+', '-', name)}-{content_hash(identity)[:8]}"
     )
     require_writable(output)
     with _only_process(output):
@@ -106,7 +108,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         ]
         images = torch.cat([part.images for part in loaded])
         provenance: dict[str, Any] = {
-            "dataset": dataset.name,
+            "dataset": name,
             "dataset_options": dataset.options.model_dump(mode="json"),
             "tier": opened[0].info.tier,
             "splits": list(splits),
@@ -122,7 +124,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             raise BenchError(f"pre-training needs at least 2 images, got {images.shape[0]}")
         progress.say(
             f"pre-training [bold]{method.name}[/bold] ({request.preset}) on {len(images)} images of "
-            f"{dataset.name}, output in {output}"
+            f"{name}, output in {output}"
         )
         job = PretrainJob(
             images=images,

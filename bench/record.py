@@ -87,7 +87,8 @@ class RunRecord(_Part):
             "schema_version": self.schema_version,
             "method": self.method.model_dump(mode="json", include={"name", "options", "weights_sha256"}),
             "protocol": self.protocol.model_dump(mode="json", include={"name", "version", "options"}),
-            "dataset": self.dataset.model_dump(mode="json", exclude={"counts"}),
+            # The fingerprints say what the data is; its name is that of a folder, which may move.
+            "dataset": self.dataset.model_dump(mode="json", exclude={"counts", "name"}),
             "seed": self.seed,
         }
 

@@ -147,11 +147,11 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
             with context.phase("total"):
                 measurement = protocol.measure(network.extractor, data, options, context)
             finished = _finish(record, measurement, protocol, context)
+            path = store.save(finished, measurement.per_sample)
         except (BenchError, torch.OutOfMemoryError) as error:
             reason = error.message if isinstance(error, BenchError) else "out of device memory"
             store.save(record.model_copy(update={"status": "failed", "reason": reason}))
             raise error if isinstance(error, BenchError) else BenchError(reason) from error
-        path = store.save(finished, measurement.per_sample)
         store.clear_partial(record.id)
         return RunResult(finished, path, reused=False)
 
@@ -250,7 +250,7 @@ def _describe(
 ) -> DatasetPart:
     test = opened["test"]
     return DatasetPart(
-        name=dataset.name,
+        name=test.name,
         tier=test.info.tier,
         options=dataset.options.model_dump(mode="json"),
         preprocessing=preprocessing.model_dump(mode="json"),

@@ -19,7 +19,7 @@ MethodOptions = Annotated[
     typer.Option("-M", metavar="KEY=VALUE", help="Option of the method, e.g. features=hypercolumn."),
 ]
 Runs = Annotated[Path, typer.Option("--runs", envvar="BENCH_RUNS", help="Folder of the records.")]
-Seed = Annotated[int, typer.Option(help="Root seed of every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Root seed of every random choice.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images; 0: this one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
