@@ -90,8 +90,9 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         "seed": request.seed,
         "precision": precision,
     }
-    output = request.output or Path("checkpoints") / (
-        f"{method.name}-{request.preset}-{re.sub(r'\W+', '-', name)}-{content_hash(identity)[:8]}"
+    where = re.sub(r"\W+", "-", name)
+    output = request.output or Path(
+        "checkpoints", f"{method.name}-{request.preset}-{where}-{content_hash(identity)[:8]}"
     )
     require_writable(output)
     with _only_process(output):

@@ -21,6 +21,7 @@ from bench.pretraining import PretrainRequest, pretrain
 from bench.progress import Progress
 from bench.runner import RunRequest, run
 from bench.store import RunStore
+from protocols.matching import Matching
 from tests.bench.world import TINY_NETWORK, TINY_RECIPE, write_faces
 
 QUIET = Progress.silent()
@@ -184,8 +185,6 @@ def test_a_truncated_image_is_named(tmp_path: Path) -> None:
 def test_a_failed_measurement_is_a_record(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from protocols.matching import Matching
-
     def fail(*_: object) -> None:
         raise BenchError("the similarity is not finite")
 
