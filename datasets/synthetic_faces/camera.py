@@ -30,17 +30,13 @@ def develop(scene: FloatArray, camera: Camera, rng: np.random.Generator) -> npt.
 
 
 def _optics(scene: FloatArray, camera: Camera, per: float) -> FloatArray:
-    image = scene
+    image, size = scene, len(scene)
     if camera.shrink < 1.0:
-        small = ndimage.zoom(
-            ndimage.gaussian_filter(image, (0.35 / camera.shrink, 0.35 / camera.shrink, 0)),
-            (camera.shrink, camera.shrink, 1),
-            order=1,
-            grid_mode=True,
-            mode="nearest",
-        )
-        back = len(image) / len(small)
-        image = ndimage.zoom(small, (back, back, 1), order=1, grid_mode=True, mode="nearest")
+        image = ndimage.gaussian_filter(image, (0.35 / camera.shrink, 0.35 / camera.shrink, 0))
+        small = round(size * camera.shrink)
+        down = _sampling(size, (np.arange(small) + 0.5) * (size / small))
+        up = _sampling(small, (np.arange(size) + 0.5) * (small / size))
+        image = _resampled(image, up @ down, up @ down)
     sigma = camera.blur * per
     image = ndimage.gaussian_filter(image, (sigma, sigma, 0), truncate=3.0)
     dx, dy = camera.motion

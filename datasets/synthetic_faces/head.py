@@ -101,13 +101,28 @@ def grid_triangles(rows: int, columns: int) -> IntArray:
     ).astype(np.int64)
 
 
+def unit_length(vectors: FloatArray) -> FloatArray:
+    """(N, 3) vectors scaled to length 1."""
+    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors)) + np.float32(1e-12)
+    return np.asarray(vectors / length[:, None], dtype=np.float32)
+
+
 def grid_normals(vertices: FloatArray, rows: int, columns: int) -> FloatArray:
     """(R * C, 3) outward unit normals of a grid whose rows run down and whose columns run to the right."""
-    grid = vertices.reshape(rows, columns, 3)
-    across, down = np.gradient(grid, axis=1), np.gradient(grid, axis=0)
-    normal = np.cross(across, down)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
-    return normal.reshape(-1, 3).astype(np.float32)
+    grid = np.ascontiguousarray(vertices.reshape(rows, columns, 3).transpose(2, 0, 1), dtype=np.float32)
+    across, down = np.empty_like(grid), np.empty_like(grid)
+    across[:, :, 1:-1], down[:, 1:-1] = grid[:, :, 2:] - grid[:, :, :-2], grid[:, 2:] - grid[:, :-2]
+    across[:, :, 0], across[:, :, -1] = grid[:, :, 1] - grid[:, :, 0], grid[:, :, -1] - grid[:, :, -2]
+    down[:, 0], down[:, -1] = grid[:, 1] - grid[:, 0], grid[:, -1] - grid[:, -2]
+    normal = np.stack(
+        [
+            across[1] * down[2] - across[2] * down[1],
+            across[2] * down[0] - across[0] * down[2],
+            across[0] * down[1] - across[1] * down[0],
+        ],
+        axis=-1,
+    )
+    return unit_length(normal.reshape(-1, 3))
 
 
 def _spaced(knots: list[tuple[float, float, int]]) -> FloatArray:

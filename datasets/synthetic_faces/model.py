@@ -54,7 +54,7 @@ def build_model(identity: Identity, capture: Capture) -> Model:
         design = np.random.Generator(np.random.PCG64(identity.glasses))
         temples = np.stack([tip + np.array([0, -0.25, 0], dtype=np.float32) for tip in tips])
         frame, lenses, dark = glasses(eyes, temples, design)
-        parts += frame
+        parts.append(frame)
     neck = 0.57 * (1 + 0.1 * identity.shape["neck_width"])
     parts.append(shoulders(neck, capture.breadth, capture.collar))
     reach = np.array([0.045, 0.03], dtype=np.float32)

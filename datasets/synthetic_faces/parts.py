@@ -116,16 +116,32 @@ def tube(path: FloatArray, thickness: float, flat: float = 1.0) -> FloatArray:
     return np.asarray(path[:, None] + thickness * ring, dtype=np.float32)
 
 
+def _joined(tubes: list[FloatArray]) -> Part:
+    """One part from several tubes."""
+    pieces = [part_from_grid(Material.FRAME, grid, np.zeros_like(grid)) for grid in tubes]
+    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
+    vertices = np.concatenate([piece.vertices for piece in pieces])
+    return Part(
+        Material.FRAME,
+        vertices,
+        np.concatenate([piece.normals for piece in pieces]),
+        np.concatenate([piece.triangles + start for piece, start in zip(pieces, starts, strict=False)]),
+        np.zeros_like(vertices),
+        vertices[:, :2],
+        np.ones(len(vertices), dtype=np.float32),
+    )
+
+
 def glasses(
     eyes: FloatArray, temples: FloatArray, rng: np.random.Generator
-) -> tuple[list[Part], list[FloatArray], bool]:
+) -> tuple[Part, list[FloatArray], bool]:
     """A frame in front of the eyes.
 
     Args:
         eyes: (2, 3), the eye centres. temples: (2, 3), where the arms meet the ears.
 
     Returns:
-        The meshes; the outline (n, 3) of each lens; whether they are sunglasses.
+        The frame; the outline (n, 3) of each lens; whether they are sunglasses.
     """
     width, height = rng.uniform(0.25, 0.31), rng.uniform(0.17, 0.25)
     power = rng.uniform(2.0, 4.5)
@@ -134,36 +150,30 @@ def glasses(
     phi = np.linspace(0, 2 * np.pi, 37)
     circle = np.stack([np.cos(phi), np.sin(phi)], -1)
     shape = np.sign(circle) * np.abs(circle) ** (2 / power)
-    parts, lenses, hinges = [], [], []
+    tubes, lenses, hinges = [], [], []
     front = float(eyes[:, 2].mean()) + 0.17
     centres = eyes.copy()
     centres[:, 0] *= max(1.0, (width + 0.05) / abs(float(eyes[1, 0])))
-
-    def add(path: FloatArray, thick: float, flat: float = 1.0) -> None:
-        grid = tube(path, thick, flat)
-        surface = np.zeros_like(grid)
-        parts.append(part_from_grid(Material.FRAME, grid, surface))
-        parts.append(part_from_grid(Material.FRAME, grid, surface, flip=True))
 
     for side, centre in zip((-1.0, 1.0), centres, strict=True):
         rim = np.zeros((len(phi), 3), dtype=np.float32)
         rim[:, 0] = centre[0] + width * shape[:, 0]
         rim[:, 1] = centre[1] + 0.025 + height * shape[:, 1]
         rim[:, 2] = front - 0.35 * np.clip(np.abs(rim[:, 0]) - 0.3, 0, None) ** 2
-        add(rim, thickness)
+        tubes.append(tube(rim, thickness))
         lenses.append(rim)
         hinges.append(rim[np.argmax(side * rim[:, 0])])
     half = float(centres[1, 0]) - width
     t = np.linspace(-1, 1, 7)
     bridge_y = float(centres[:, 1].mean()) - 0.05
     bridge = np.stack([half * t, bridge_y + 0.03 * t**2, front + 0.05 * (1 - t**2)], -1)
-    add(bridge.astype(np.float32), thickness)
+    tubes.append(tube(bridge, thickness))
     for hinge, temple in zip(hinges, temples, strict=True):
         t = np.linspace(0, 1, 8)[:, None]
         arm = hinge + (temple - hinge) * t
-        arm[:, 0] += np.sign(hinge[0]) * 0.12 * np.sin(np.pi * t[:, 0]) ** 1.0
-        add(arm.astype(np.float32), thickness, 1.4)
-    return parts, lenses, dark
+        arm[:, 0] += np.sign(hinge[0]) * 0.12 * np.sin(np.pi * t[:, 0])
+        tubes.append(tube(arm, thickness, 1.4))
+    return _joined(tubes), lenses, dark
 
 
 def shoulders(neck_width: float, breadth: float, collar: float) -> Part:

@@ -22,7 +22,7 @@ from datasets.synthetic_faces.annotation import (
 )
 from datasets.synthetic_faces.background import paint_background
 from datasets.synthetic_faces.camera import develop
-from datasets.synthetic_faces.head import IntArray
+from datasets.synthetic_faces.head import IntArray, unit_length
 from datasets.synthetic_faces.identity import Identity, draw_identity
 from datasets.synthetic_faces.layout import FloatArray
 from datasets.synthetic_faces.model import Model, build_model, posed
@@ -97,8 +97,9 @@ def render(identity: Identity, capture: Capture, size: int, grain: np.random.Gen
     values = fragments.interpolate(attributes, mesh.triangles)
     colour = _colours(values, part, vertices, model, identity, capture)
 
-    material = np.array([p.material for p in model.parts])[part]
-    is_head = np.isin(material, _HEAD_PARTS) & ~((material == Material.SKIN) & (values[:, 7] > NECK_FROM))
+    skin = np.array([p.material is Material.SKIN for p in model.parts])[part]
+    is_head = np.array([p.material in _HEAD_PARTS for p in model.parts])[part]
+    is_head &= ~(skin & (values[:, 7] > NECK_FROM))
     canvas = np.zeros((side * side, 4), dtype=np.float32)
     canvas[fragments.sample, :3], canvas[fragments.sample, 3] = colour, 1.0
     depth = np.full(side * side, -np.inf, dtype=np.float32)
@@ -127,7 +128,6 @@ def render(identity: Identity, capture: Capture, size: int, grain: np.random.Gen
         )
         scene = scene + (paint - scene) * cover[..., None]
     mask = (head >= 0.5) & (cover < 0.5)
-    skin = material == Material.SKIN
     seen = visible_landmarks(points, fragments.sample[skin], values[skin, 6:9], side, opaque)
     inside = np.clip(points.astype(np.int64), 0, size - 1)
     visible = seen & mask[inside[:, 1], inside[:, 0]]
@@ -195,7 +195,7 @@ def _colours(
     capture: Capture,
 ) -> FloatArray:
     """(F, 3) linear colour of the fragments; values are normal, position, surface, place, cavity."""
-    normals = values[:, :3] / (np.linalg.norm(values[:, :3], axis=1, keepdims=True) + 1e-9)
+    normals = unit_length(values[:, :3])
     albedo, gloss = np.empty((len(part), 3), dtype=np.float32), np.empty(len(part), dtype=np.float32)
     flesh = np.zeros(len(part), dtype=np.float32)
     casters = []

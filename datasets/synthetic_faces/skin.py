@@ -158,28 +158,31 @@ def _beard(skin: _Skin, person: Identity) -> None:
 
 
 def _brows(skin: _Skin, person: Identity) -> None:
-    side = np.abs(skin.x)
+    near = np.flatnonzero((skin.y > -0.35) & (skin.y < -0.1) & (skin.front > 0))
+    side, y = np.abs(skin.x[near]), skin.y[near]
     half = np.interp(side, _BROW_X, _BROW_HALF) * person.brow_weight
-    off = np.abs(skin.y - np.interp(side, _BROW_X, _BROW_Y)) / half
+    off = np.abs(y - np.interp(side, _BROW_X, _BROW_Y)) / half
     ends = ramp(side, 0.17, 0.23) * ramp(side, 0.7, 0.64)
-    strands = look_up("strand", (side + skin.y) * 1.1, skin.y * 0.6)
-    amount = ramp(off, 1.35, 0.55) * ends * np.clip(0.82 + 0.22 * strands, 0, 1) * skin.front
-    skin.cover(person.brow, np.clip(amount * (0.55 + 0.35 * person.brow_weight), 0, 0.95))
+    strands = look_up("strand", (side + y) * 1.1, y * 0.6)
+    amount = ramp(off, 1.35, 0.55) * ends * np.clip(0.82 + 0.22 * strands, 0, 1) * skin.front[near]
+    amount = np.clip(amount * (0.55 + 0.35 * person.brow_weight), 0, 0.95)
+    skin.colour[near] = mix(skin.colour[near], person.brow, amount)
 
 
 def _lips(skin: _Skin, person: Identity) -> None:
-    side = np.abs(skin.x)
-    above, below = skin.y - np.interp(side, _LIP_X, _LIP_TOP), np.interp(side, _LIP_X, _LIP_BOTTOM) - skin.y
-    lips = ramp(above, -0.008, 0.012) * ramp(below, -0.008, 0.014) * ramp(side, 0.292, 0.275) * skin.front
-    grooves = look_up("strand", skin.x * 2.0, skin.y)
-    skin.cover(person.lips * (1 + 0.06 * grooves)[:, None], 0.85 * lips)
-    skin.gloss = skin.gloss + 0.35 * lips
+    near = np.flatnonzero((skin.y > 0.68) & (skin.y < 0.94) & (np.abs(skin.x) < 0.3) & (skin.front > 0))
+    side, y = np.abs(skin.x[near]), skin.y[near]
+    above, below = y - np.interp(side, _LIP_X, _LIP_TOP), np.interp(side, _LIP_X, _LIP_BOTTOM) - y
+    lips = ramp(above, -0.008, 0.012) * ramp(below, -0.008, 0.014) * ramp(side, 0.292, 0.275)
+    grooves = look_up("strand", skin.x[near] * 2.0, y)
+    skin.colour[near] = mix(skin.colour[near], person.lips * (1 + 0.06 * grooves)[:, None], 0.85 * lips)
+    skin.gloss[near] += 0.35 * lips
 
 
 def _mouth(skin: _Skin, face: FaceState) -> None:
-    side = np.abs(skin.x)
-    top, bottom = np.interp(side, _SLIT_X, _SLIT_TOP), np.interp(side, _SLIT_X, _SLIT_BOTTOM)
-    slit = np.flatnonzero((skin.y > top) & (skin.y < bottom) & (side < _SLIT_X[-1]) & (skin.front > 0))
+    near = np.flatnonzero((np.abs(skin.y - 0.793) < 0.02) & (np.abs(skin.x) < _SLIT_X[-1]) & (skin.front > 0))
+    side, y = np.abs(skin.x[near]), skin.y[near]
+    slit = near[(y > np.interp(side, _SLIT_X, _SLIT_TOP)) & (y < np.interp(side, _SLIT_X, _SLIT_BOTTOM))]
     x, y = np.abs(skin.place[slit, 0]), skin.place[slit, 1]
     gap = face.lower_lip - face.upper_lip
     depth = np.clip((y - face.upper_lip) / max(gap, 1e-3), 0, 1)
