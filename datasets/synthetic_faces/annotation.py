@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.synthetic_faces.head import IntArray, head_mesh
-from datasets.synthetic_faces.layout import FloatArray
-from datasets.synthetic_faces.rasteriser import BoolArray
+from datasets.synthetic_faces.arrays import BoolArray, FloatArray, IntArray
+from datasets.synthetic_faces.head import head_mesh
 
 SUPERSAMPLING = 2
 NECK_FROM = 1.36  # height below which skin is neck, not head

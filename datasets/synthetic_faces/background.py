@@ -7,8 +7,8 @@ import math
 import numpy as np
 from scipy import ndimage
 
+from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.identity import linear
-from datasets.synthetic_faces.layout import FloatArray
 from datasets.synthetic_faces.noise import SIDE, tile
 
 

@@ -75,6 +75,9 @@ def _intact(folder: Path, job: Job) -> bool:
 
 
 def _render(job: Job, folder: Path, progress: Progress, workers: int) -> None:
+    # The lock is ours: what lies there was left by a process that was killed.
+    for abandoned in folder.parent.glob(f".{job.key}.*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{job.key}."))
     try:
         for name, (shape, kind) in job.shapes().items():

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from datasets.synthetic_faces.layout import FloatArray
+from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.scene import Camera
 
 _BLOCK = 8
@@ -42,11 +42,24 @@ def _optics(scene: FloatArray, camera: Camera, per: float) -> FloatArray:
     dx, dy = camera.motion
     if dx or dy:
         steps = np.linspace(-0.5, 0.5, 5)
-        moved = [
-            ndimage.shift(image, (dy * per * s, dx * per * s, 0), order=1, mode="nearest") for s in steps
+        centres = np.arange(size) + 0.5
+        paths = [
+            (_sampling(size, centres + dy * per * s), _sampling(size, centres + dx * per * s)) for s in steps
         ]
-        image = np.mean(moved, axis=0)
+        image = np.mean([_resampled(image, rows, columns) for rows, columns in paths], axis=0)
     return np.asarray(image, dtype=np.float32)
+
+
+def _sampling(length: int, positions: FloatArray) -> FloatArray:
+    """(P, length) matrix of linear interpolation at positions, corner origin, edges repeated."""
+    at = np.clip(positions - 0.5, 0, length - 1)
+    return np.asarray(np.clip(1.0 - np.abs(at[:, None] - np.arange(length)), 0, 1), dtype=np.float32)
+
+
+def _resampled(image: FloatArray, rows: FloatArray, columns: FloatArray) -> FloatArray:
+    """Apply a matrix along the height and another along the width of (H, W, 3)."""
+    tall = np.tensordot(rows, image, axes=(1, 0))
+    return np.asarray(np.tensordot(columns, tall, axes=(1, 1)).transpose(1, 0, 2))
 
 
 def _compressed(image: FloatArray, quality: float) -> FloatArray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.synthetic_faces.head import AXIS_Z, IntArray, head_mesh, ramp
+from datasets.synthetic_faces.arrays import FloatArray, IntArray
+from datasets.synthetic_faces.head import AXIS_Z, head_mesh, ramp
 from datasets.synthetic_faces.identity import Identity
-from datasets.synthetic_faces.layout import FloatArray
 from datasets.synthetic_faces.noise import look_up
 from datasets.synthetic_faces.parts import Material, Part, axis_distance, part_from_grid
 

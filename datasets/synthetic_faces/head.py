@@ -13,18 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
+from datasets.synthetic_faces.arrays import FloatArray, IntArray
 from datasets.synthetic_faces.layout import (
     EYE_INNER,
     EYE_OUTER,
     JAW_RIM,
     LID_DROP,
     LID_RISE,
-    FloatArray,
     lid_height,
     mean_positions,
 )
-
-IntArray = npt.NDArray[np.int64]
 
 AXIS_Z = -0.1
 TOP, BOTTOM = -1.33, 2.5
@@ -98,7 +96,7 @@ def grid_triangles(rows: int, columns: int) -> IntArray:
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
     return np.concatenate(
         [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
-    ).astype(np.int64)
+    ).astype(np.int32)
 
 
 def unit_length(vectors: FloatArray) -> FloatArray:

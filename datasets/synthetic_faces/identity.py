@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from bench.seeds import numpy_generator
+from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.deformation import traits
-from datasets.synthetic_faces.layout import FloatArray
 
 HairStyle = Literal[
     "bald", "buzz", "short", "parted", "fringe", "curly", "afro", "bob", "long", "tied", "receding"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.head import ramp
 from datasets.synthetic_faces.identity import Identity, linear
-from datasets.synthetic_faces.layout import FloatArray
 from datasets.synthetic_faces.noise import look_up
 from datasets.synthetic_faces.skin import mix
 

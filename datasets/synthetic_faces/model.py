@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.synthetic_faces import hair as hairdresser
+from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.deformation import displace, movements, traits
 from datasets.synthetic_faces.head import grid_normals, head_mesh, ramp
 from datasets.synthetic_faces.identity import Identity
-from datasets.synthetic_faces.layout import EYES, FloatArray
+from datasets.synthetic_faces.layout import EYES
 from datasets.synthetic_faces.parts import Material, Part, ears, glasses, shoulders
 from datasets.synthetic_faces.scene import Capture
 from datasets.synthetic_faces.skin import FaceState

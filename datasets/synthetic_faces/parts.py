@@ -11,8 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from datasets.synthetic_faces.head import AXIS_Z, IntArray, grid_normals, grid_triangles, ramp
-from datasets.synthetic_faces.layout import FloatArray
+from datasets.synthetic_faces.arrays import FloatArray, IntArray
+from datasets.synthetic_faces.head import AXIS_Z, grid_normals, grid_triangles, ramp
 
 
 class Material(IntEnum):
@@ -119,7 +119,7 @@ def tube(path: FloatArray, thickness: float, flat: float = 1.0) -> FloatArray:
 def _joined(tubes: list[FloatArray]) -> Part:
     """One part from several tubes."""
     pieces = [part_from_grid(Material.FRAME, grid, np.zeros_like(grid)) for grid in tubes]
-    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
+    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)], dtype=np.int32)
     vertices = np.concatenate([piece.vertices for piece in pieces])
     return Part(
         Material.FRAME,

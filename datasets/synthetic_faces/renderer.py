@@ -20,15 +20,15 @@ from datasets.synthetic_faces.annotation import (
     surface_map,
     visible_landmarks,
 )
+from datasets.synthetic_faces.arrays import BoolArray, FloatArray, IntArray
 from datasets.synthetic_faces.background import paint_background
 from datasets.synthetic_faces.camera import develop
-from datasets.synthetic_faces.head import IntArray, unit_length
+from datasets.synthetic_faces.head import unit_length
 from datasets.synthetic_faces.identity import Identity, draw_identity
-from datasets.synthetic_faces.layout import FloatArray
 from datasets.synthetic_faces.model import Model, build_model, posed
 from datasets.synthetic_faces.occluders import draw_occluder
 from datasets.synthetic_faces.parts import Material, Part
-from datasets.synthetic_faces.rasteriser import BoolArray, Fragments, rasterise
+from datasets.synthetic_faces.rasteriser import Fragments, rasterise
 from datasets.synthetic_faces.scene import Capture, draw_capture
 from datasets.synthetic_faces.shading import shade, shadow
 from datasets.synthetic_faces.skin import paint_skin
@@ -162,7 +162,7 @@ class _Joined:
 
 
 def _join(parts: list[Part]) -> _Joined:
-    starts = np.cumsum([0, *(len(p.vertices) for p in parts)])
+    starts = np.cumsum([0, *(len(p.vertices) for p in parts)], dtype=np.int32)
     return _Joined(
         np.concatenate([p.triangles + start for p, start in zip(parts, starts, strict=False)]),
         np.concatenate([np.full(len(p.triangles), i) for i, p in enumerate(parts)]),
@@ -203,9 +203,7 @@ def _colours(
     for i, piece in enumerate(model.parts):
         own = vertices[start : start + len(piece.vertices)]
         start += len(piece.vertices)
-        shell = piece.material in (Material.HAIR, Material.HAT)
-        if piece.material is not Material.FRAME:
-            casters.append(own[piece.surface[:, 0] > 0.03] if shell else own)
+        casters.append(own[_casts_shadow(piece)])
         mine = np.flatnonzero(part == i)
         surface, place = values[mine, 6:9], values[mine, 9:11]
         if piece.material is Material.SKIN:
@@ -233,6 +231,13 @@ def _colours(
         translucent=flesh,
         light=capture.light,
     )
+
+
+def _casts_shadow(piece: Part) -> BoolArray:
+    """Vertices that matter for shadows: hair that is there, and clothes no lower than the breast."""
+    if piece.material in (Material.HAIR, Material.HAT):
+        return np.asarray(piece.surface[:, 0] > 0.03)
+    return np.full(len(piece.vertices), piece.material is not Material.FRAME) & (piece.vertices[:, 1] < 2.5)
 
 
 def _put_lenses(

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.identity import linear
-from datasets.synthetic_faces.layout import FloatArray
 
 OccluderKind = Literal["hand", "microphone", "bar", "card", "blob"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.synthetic_faces.layout import FloatArray
+from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.scene import Light
 
 _SHADOW_CELLS = 80

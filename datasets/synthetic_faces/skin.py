@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.hair import inside_hairline
 from datasets.synthetic_faces.head import bump, eye_parameter, paired, ramp
 from datasets.synthetic_faces.identity import Identity, linear
-from datasets.synthetic_faces.layout import LID_DROP, LID_RISE, FloatArray, lid_height
+from datasets.synthetic_faces.layout import LID_DROP, LID_RISE, lid_height
 from datasets.synthetic_faces.noise import look_up
 
 # Outlines over |x|: lips, the slit between them, brows.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -447,6 +448,15 @@ def test_a_damaged_cache_is_rendered_again(tmp_path: Path, damage: str) -> None:
         assert torch.equal(before, after.image)
 
 
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
+    dataset = opened()
+    abandoned = tmp_path / "synthetic-faces" / f".{dataset.job.key}.killed"
+    abandoned.mkdir(parents=True)
+    (abandoned / "images.npy").write_bytes(b"half")
+    dataset.prepare(workers=1)
+    assert not abandoned.exists()
+
+
 def test_an_intact_cache_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
     before = opened()[0].image
 
@@ -461,7 +471,7 @@ def test_a_failing_worker_is_reported_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk, "_ALONE", 0)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(BenchError, match="rendering process failed"):
         opened().prepare(workers=2)
     assert [p for p in (tmp_path / "synthetic-faces").iterdir() if p.is_dir()] == []
