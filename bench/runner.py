@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from bench.landmarks import LandmarkDataset
 from bench.loading import Preprocessing, load_split
 from bench.method import Method
 from bench.opening import (
+    DEFAULT_DATASET,
     DatasetRequest,
     OpenedDataset,
     choose_device,
@@ -199,7 +200,11 @@ def _build_default(method: Method, request: RunRequest, device: torch.device, pr
     """Where no weights are given and none are shipped: train a small network once, and keep it."""
     assert method.default_preset is not None
     job = PretrainRequest(
-        method=method.name, preset=method.default_preset, device=request.device, workers=request.workers
+        method=method.name,
+        dataset=DatasetRequest(DEFAULT_DATASET),
+        preset=method.default_preset,
+        device=request.device,
+        workers=request.workers,
     )
     folder = cache_folder("pretrained", f"{method.name}-{job.preset}-{content_hash(_preset_content(method))}")
     if not (folder / "weights.safetensors").is_file():
@@ -207,7 +212,7 @@ def _build_default(method: Method, request: RunRequest, device: torch.device, pr
             f"No weights are given for {method.name!r} and none are shipped: its '{job.preset}' preset is trained "
             f"once on {job.dataset.spec} (under 10 minutes on 2 cores) and kept in the cache."
         )
-    path = pretrain(PretrainRequest(**{**job.__dict__, "output": folder}), progress)
+    path = pretrain(replace(job, output=folder), progress)
     weights = read_weights(path, method=method.name)
     return _assemble(method, request, device, weights, weights)
 

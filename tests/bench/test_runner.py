@@ -8,19 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench import runner
 from bench.errors import BenchError
 from bench.loading import Preprocessing
+from bench.method import Preset
 from bench.opening import DatasetRequest
 from bench.pretraining import PretrainRequest, pretrain
 from bench.progress import Progress
 from bench.runner import RunRequest, run
 from bench.store import RunStore
+from methods.lead import LEAD
 from protocols.matching import Matching
 from tests.bench.world import TINY_NETWORK, TINY_RECIPE, write_faces
 
@@ -128,6 +132,25 @@ def test_method_options_and_seed_make_other_records(faces: Path, tmp_path: Path)
         )
     }
     assert len(ids) == 4
+
+
+def test_without_weights_the_default_preset_is_trained_once(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(runner, "DEFAULT_DATASET", f"coco:{faces}")
+    tiny = Preset("tiny", dict(o.split("=") for o in TINY_NETWORK), dict(o.split("=") for o in TINY_RECIPE))
+    monkeypatch.setitem(LEAD.presets, "tiny", tiny)
+    request = _request(
+        faces, tmp_path / "runs", method="lead", method_options=(), protocol_options=("pairs=4",)
+    )
+    first = run(request, QUIET)
+    assert first.record.method.weights_label.startswith("tiny preset, trained on 16 images of coco:")
+    (weights,) = (tmp_path / "cache").rglob("weights.safetensors")
+    written = weights.stat().st_mtime_ns
+    again = run(replace(request, runs=tmp_path / "other"), QUIET)
+    assert weights.stat().st_mtime_ns == written
+    assert again.record.metrics == first.record.metrics
 
 
 @pytest.mark.parametrize(
