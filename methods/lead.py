@@ -133,6 +133,7 @@ _SHORT: dict[str, Any] = {
     "blur_sigma_max": 1.0,
     "interpolation": "bilinear",
     "learning_rate": 0.12,
+    "warmup_epochs": 1,
     "stage1_objective": "nt_xent",
     "nt_xent_temperature": 0.1,
     "head_hidden": 512,
@@ -157,7 +158,7 @@ class LEAD(Method):
         "small": Preset(
             "Narrow ResNet-18, 48-pixel views: under 45 minutes on 2 cores for some 3,000 images.",
             options=_NARROW,
-            recipe={**_SHORT, "stage1_epochs": 100, "stage2_epochs": 5},
+            recipe={**_SHORT, "stage1_epochs": 150, "stage2_epochs": 8},
         ),
         "tiny": Preset(
             "As small, but shorter: under 10 minutes on 2 cores for some 5,000 images.",
