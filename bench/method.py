@@ -52,6 +52,7 @@ class PretrainJob:
     Attributes:
         provenance: What the weights file will say about its origin (data set, fingerprint, preset, command).
         snapshot_every: Also write weights every so many steps (0: only at the end), for learning curves.
+        tensorboard: Write TensorBoard events beside log.csv.
     """
 
     images: Tensor
@@ -65,6 +66,7 @@ class PretrainJob:
     precision: str = "float32"
     snapshot_every: int = 0
     checkpoint_seconds: float = 60.0
+    tensorboard: bool = False
 
 
 class Method(ABC):

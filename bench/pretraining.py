@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,7 @@ class PretrainRequest:
     device: str = "auto"
     precision: str = "auto"
     snapshot_every: int = 0
+    tensorboard: bool = False
     workers: int = 0
 
 
@@ -78,6 +80,10 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
     )
     device = choose_device(request.device)
     precision = _precision(request, device)
+    if request.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise BenchError(
+            "--tensorboard needs the package 'tensorboard'", hint="Install landmark-bench[logging]."
+        )
     dataset = open_dataset(request.dataset)
     splits = tuple(request.splits or dataset.provider.pretraining_splits(dataset.location, dataset.options))
     opened = [dataset.open(split) for split in splits]
@@ -138,6 +144,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             provenance=provenance,
             precision=precision,
             snapshot_every=request.snapshot_every,
+            tensorboard=request.tensorboard,
         )
         return method.pretrain(job)
 

@@ -66,7 +66,7 @@ def run_stage(job: PretrainJob, stage: Stage) -> None:
     path = job.output / f"{stage.name}.state.safetensors"
     found = load_state(path, stage.modules, stage.optimiser)
     step = int(found["step"]) if found else 0
-    log = _Log(job.output / "log.csv", stage.name, kept_steps=step)
+    log = _Log(job, stage.name, kept_steps=step)
     if step == 0 and job.snapshot_every:
         stage.export(_snapshot(job, stage, 0), 0)
     last_saved = time.monotonic()
@@ -137,20 +137,32 @@ class _Order:
 
 
 class _Log:
-    """log.csv: one row per step; rows after the last checkpoint are dropped when a run is resumed."""
+    """log.csv, one row per step, and TensorBoard events where asked.
 
-    def __init__(self, path: Path, stage: str, kept_steps: int) -> None:
-        self._path, self._stage = path, stage
+    What was logged after the last checkpoint is dropped when a run is resumed.
+    """
+
+    def __init__(self, job: PretrainJob, stage: str, kept_steps: int) -> None:
+        self._path, self._stage = job.output / "log.csv", stage
         rows: list[dict[str, str]] = []
-        if path.is_file():
-            with path.open(newline="") as stream:
+        if self._path.is_file():
+            with self._path.open(newline="") as stream:
                 rows = list(csv.DictReader(stream))
         self._rows = [r for r in rows if r["stage"] != stage or int(r["step"]) <= kept_steps]
+        self._events = None
+        if job.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional, and slow to import
+
+            folder = job.output / "tensorboard" / stage
+            self._events = SummaryWriter(str(folder), purge_step=kept_steps + 1)
 
     def add(self, step: int, values: dict[str, float]) -> None:
         self._rows.append(
             {"stage": self._stage, "step": str(step), **{k: repr(v) for k, v in values.items()}}
         )
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
 
     def write(self) -> None:
         columns = list(dict.fromkeys(name for row in self._rows for name in row))
@@ -159,6 +171,8 @@ class _Log:
         writer.writeheader()
         writer.writerows(self._rows)
         write_atomically(self._path, buffer.getvalue())
+        if self._events is not None:
+            self._events.flush()
 
 
 def _save(path: Path, stage: Stage, step: int, log: _Log) -> None:

@@ -34,6 +34,9 @@ def pretrain(
     snapshot_every: Annotated[
         int, typer.Option(min=0, help="Also keep weights every so many steps, for learning curves.")
     ] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard events beside log.csv.")
+    ] = False,
     workers: Workers = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -63,6 +66,7 @@ def pretrain(
             device=device,
             precision=precision,
             snapshot_every=snapshot_every,
+            tensorboard=tensorboard,
             workers=workers,
         ),
         Progress(quiet=quiet),

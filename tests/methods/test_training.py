@@ -153,6 +153,17 @@ def test_weights_load_back_into_the_network(tmp_path: Path) -> None:
         read_weights(weights.path, method="dve")
 
 
+def test_tensorboard_events_hold_what_the_log_holds(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    LEAD().pretrain(_job(tmp_path, tensorboard=True))
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    for stage in ("stage1", "stage2"):
+        events = accumulator.EventAccumulator(str(tmp_path / "tensorboard" / stage)).Reload()
+        logged = [(e.step, e.value) for e in events.Scalars("loss")]
+        wanted = [(int(r["step"]), pytest.approx(float(r["loss"]))) for r in rows if r["stage"] == stage]
+        assert logged == wanted
+
+
 def test_warmup_cosine() -> None:
     rates = [warmup_cosine(step, 10, 2, 0.4) for step in range(11)]
     assert rates[:2] == [0.2, 0.4]
