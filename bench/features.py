@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.interpolation import resize, resize_matrix, taps
-from bench.protocol import Capability
+
+Capability = Literal["dense", "landmarks"]
+"""What a method can give: features at every cell, discovered landmarks."""
 
 Normalisation = Literal["none", "joint", "per_level"]
 """How descriptors are scaled before a dot product: not at all, to unit length over all channels (cosine), or to

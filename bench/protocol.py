@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bench.context import EvaluationData, RunContext
-    from bench.features import FeatureExtractor
+    from bench.features import Capability, FeatureExtractor
 
-Capability = Literal["dense", "landmarks"]
 Direction = Literal["lower", "higher"]
 Scalar = str | int | float | bool
 

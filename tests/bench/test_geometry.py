@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ from bench.geometry import (
     node_coordinates,
     warp_pair,
 )
+from tests.goldens import golden
 
-GOLDENS = Path(__file__).resolve().parents[2].parent / "shared" / "goldens"
 STRENGTHS = st.sampled_from([MATCHING, SINGLE, TRAINING])
 # Rows 0, 1, 50, 99 to 102 of the first warp from seed 0 at matching strength.
 NOTED_WEIGHTS = [
@@ -40,14 +39,6 @@ NOTED_WEIGHTS = [
     [0.01163333, 0.98823845],
 ]
 FEW = settings(max_examples=20, deadline=None)
-
-
-def golden(name: str) -> dict[str, np.ndarray[Any, Any]]:
-    path = GOLDENS / name
-    if not path.exists():
-        pytest.skip(f"needs the golden vectors {name} beside the checkout")
-    with np.load(path, allow_pickle=False) as stored:
-        return {key: stored[key] for key in stored.files}
 
 
 def generator(seed: int) -> torch.Generator:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +10,7 @@ import torch
 
 from bench.features import FeatureMap
 from methods.networks.resnet import Backbone, ResNet, hypercolumn_levels
-
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-GOLDENS = SHARED / "goldens" / "contrast"
+from tests.goldens import SHARED, fill_parameters, golden
 
 PUBLISHED_PARAMETERS: dict[Backbone, int] = {
     "resnet18": 11_242_176,
@@ -46,38 +42,14 @@ def test_a_narrow_network_scales_every_stage() -> None:
     assert ResNet("resnet50half").stage_channels == (128, 256, 512, 1024)
 
 
-def _golden_parameters(keys: list[tuple[str, list[int], str]], gain: float) -> dict[str, torch.Tensor]:
-    """The rule of the goldens' README: every parameter from a generator seeded by its official name."""
-    state = {}
-    for key, shape, _ in keys:
-        seed = zlib.crc32(f"open|{key}".encode())
-        z = np.random.Generator(np.random.PCG64(seed)).standard_normal(shape)
-        leaf = key.rsplit(".", 1)[1]
-        if leaf == "num_batches_tracked":
-            value = np.zeros(shape, dtype=np.int64)
-        elif leaf == "running_mean":
-            value = 0.1 * z
-        elif leaf == "running_var":
-            value = np.exp(0.2 * z)
-        elif leaf == "bias":
-            value = 0.05 * z
-        elif len(shape) == 1:
-            value = 1 + 0.1 * z
-        else:
-            value = gain * z * np.sqrt(2 / np.prod(shape[1:]))
-        state[key.removeprefix(PREFIX)] = torch.tensor(value).to(
-            torch.int64 if leaf == "num_batches_tracked" else torch.float32
-        )
-    return state
-
-
-@pytest.mark.skipif(not GOLDENS.is_dir(), reason="the official numbers lie in ../shared, which is not there")
 @pytest.mark.parametrize("backbone", PUBLISHED_PARAMETERS)
 def test_official_numbers(backbone: Backbone) -> None:
-    stored = np.load(GOLDENS / f"a_{backbone}.npz", allow_pickle=False)
+    stored = golden(f"contrast/a_{backbone}.npz")
     keys = json.loads((SHARED / "spec" / "keys" / f"{backbone}_keys.json").read_text())["keys"]
     network = ResNet(backbone, embedding=128)
-    network.load_state_dict(_golden_parameters(keys, float(stored["gain"])))
+    own = [[PREFIX + name, list(entry.shape)] for name, entry in network.state_dict().items()]
+    assert own == [entry[:2] for entry in keys]
+    fill_parameters(network, float(stored["gain"]), PREFIX)
     network.eval()
     for tag in ("x96", "x64"):
         images = torch.tensor(stored[f"{tag}__input"])

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
 from bench.features import FeatureMap
 from bench.interpolation import resize
 from protocols.virtual_keypoints import VirtualKeypointRegressor
-
-_FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "goldens"
-
-
-def golden(name: str, file: str = "e_regressor.npz") -> dict[str, np.ndarray[Any, Any]]:
-    path = _FOLDER / name / file
-    if not path.is_file():
-        pytest.skip(f"golden vectors not found: {path}")
-    with np.load(path, allow_pickle=False) as stored:
-        return {key: stored[key] for key in stored.files}
-
-
-def seeded_normal(name: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """The golden files' rule for arrays that they do not store."""
-    seed = zlib.crc32(f"open|{name}".encode())
-    return np.random.Generator(np.random.PCG64(seed)).standard_normal(shape)
+from tests.goldens import seeded_normal
 
 
 def regressor_with(scores: np.ndarray[Any, Any], linear: np.ndarray[Any, Any]) -> VirtualKeypointRegressor:

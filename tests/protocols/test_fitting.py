@@ -15,7 +15,8 @@ from bench.features import FeatureMap
 from bench.progress import Progress, Task
 from protocols.fitting import FitSettings, fit
 from protocols.virtual_keypoints import VirtualKeypointRegressor, regression_loss
-from tests.protocols.regressor_goldens import SmallCase, golden
+from tests.goldens import golden
+from tests.protocols.regressor_goldens import SmallCase
 
 CONTRAST = FitSettings(epochs=6, learning_rate=1e-3, weight_decay=5e-4, cosine_t_max=6)
 DVE = FitSettings(epochs=6, learning_rate=1e-3, weight_decay=5e-4, beta1=0.9, amsgrad=True)
@@ -27,7 +28,7 @@ DVE = FitSettings(epochs=6, learning_rate=1e-3, weight_decay=5e-4, beta1=0.9, am
 )
 def test_released_trainings(name: str, tag: str, settings: FitSettings) -> None:
     """Six epochs of one full batch. Tolerances: README of the golden files."""
-    case = SmallCase(golden(name), tag)
+    case = SmallCase(golden(f"{name}/e_regressor.npz"), tag)
     regressor = case.regressor
     losses = fit(
         regressor, case.features, case.targets, case.all_visible, settings, seed=0, run=RunContext(), key="x"
@@ -45,7 +46,7 @@ def test_released_trainings(name: str, tag: str, settings: FitSettings) -> None:
 @pytest.mark.parametrize("epochs", [150, 200])
 def test_released_rates(epochs: int) -> None:
     settings = FitSettings(epochs=epochs, learning_rate=1e-3, weight_decay=0, cosine_t_max=epochs)
-    expected = golden("contrast")[f"cosine_E{epochs}_lr0.001"]
+    expected = golden("contrast/e_regressor.npz")[f"cosine_E{epochs}_lr0.001"]
     np.testing.assert_allclose([settings.rate(e) for e in range(epochs)], expected, rtol=1e-6, atol=1e-9)
 
 

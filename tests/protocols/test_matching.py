@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -30,18 +28,10 @@ from protocols.warped_pairs import (
     identity_pairs,
     warped_views,
 )
+from tests.goldens import fill_parameters, golden
 
-GOLDENS = Path(__file__).resolve().parents[2].parent / "shared" / "goldens"
 SIDE, MARGIN = 48, 6
 Arrays = dict[str, np.ndarray[Any, Any]]
-
-
-def golden(name: str) -> Arrays:
-    path = GOLDENS / name
-    if not path.exists():
-        pytest.skip(f"needs the golden vectors {name} beside the checkout")
-    with np.load(path, allow_pickle=False) as stored:
-        return {key: stored[key] for key in stored.files}
 
 
 def coordinate_image(side: int) -> Tensor:
@@ -405,34 +395,12 @@ def test_golden_dve_views(model: str) -> None:
     assert np.array_equal(views.different.points.numpy() - 0.5, records[:, :, 1, 6:8])
 
 
-def filled(key: str, shape: torch.Size, gain: float) -> Tensor:
-    """The rule by which the golden vectors' parameters are made."""
-    leaf = key.rsplit(".", 1)[-1]
-    if leaf == "num_batches_tracked":
-        return torch.zeros(shape, dtype=torch.int64)
-    z = np.random.Generator(np.random.PCG64(zlib.crc32(f"open|{key}".encode()))).standard_normal(tuple(shape))
-    if leaf == "running_mean":
-        z = 0.1 * z
-    elif leaf == "running_var":
-        z = np.exp(0.2 * z)
-    elif leaf == "bias":
-        z = 0.05 * z
-    elif len(shape) == 1:
-        z = 1 + 0.1 * z
-    else:
-        z = gain * z * np.sqrt(2 / np.prod(shape[1:]))
-    return torch.from_numpy(np.asarray(z)).float()
-
-
 def test_golden_contrast_hypercolumns_from_images_to_errors() -> None:
     resnet = pytest.importorskip("methods.networks.resnet")
     stored = golden("contrast/d2_matching_e2e.npz")
     network = resnet.ResNet("resnet18").eval()
     gain = float(stored["gain_resnet18"])
-    prefix = "encoder.module."
-    network.load_state_dict(
-        {key: filled(prefix + key, entry.shape, gain) for key, entry in network.state_dict().items()}
-    )
+    fill_parameters(network, gain, prefix="encoder.module.")
     mean, std = torch.from_numpy(stored["mean_std"]).float()[:, None, :, None, None]
 
     def features(images: np.ndarray[Any, Any]) -> FeatureMap:

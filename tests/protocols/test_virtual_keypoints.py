@@ -15,14 +15,8 @@ from protocols.virtual_keypoints import (
     to_normalised,
     to_pixels,
 )
-from tests.protocols.regressor_goldens import (
-    SmallCase,
-    golden,
-    hypercolumn,
-    regressor_with,
-    relative,
-    seeded_normal,
-)
+from tests.goldens import golden, seeded_normal
+from tests.protocols.regressor_goldens import SmallCase, hypercolumn, regressor_with, relative
 from tests.protocols.test_soft_argmax import straightforward
 
 SMALL = [(name, tag) for name in ("dve", "contrast") for tag in ("A5", "A68")]
@@ -30,7 +24,7 @@ SMALL = [(name, tag) for name in ("dve", "contrast") for tag in ("A5", "A68")]
 
 @pytest.mark.parametrize(("name", "tag"), SMALL)
 def test_released_code_small(name: str, tag: str) -> None:
-    case = SmallCase(golden(name), tag)
+    case = SmallCase(golden(f"{name}/e_regressor.npz"), tag)
     regressor = case.regressor
     inter = regressor.virtual_keypoints(case.features)
     np.testing.assert_allclose(inter.detach(), case["inter"], atol=1e-4)
@@ -44,7 +38,7 @@ def test_released_code_small(name: str, tag: str) -> None:
 
 @pytest.mark.parametrize("tag", ["A5", "A68"])
 def test_released_code_with_invisible_landmarks(tag: str) -> None:
-    case = SmallCase(golden("contrast"), tag)
+    case = SmallCase(golden("contrast/e_regressor.npz"), tag)
     regressor, visible = case.regressor, torch.from_numpy(case["vis"])
     # What an invisible landmark's coordinates say must not matter.
     targets = torch.where(visible.unsqueeze(-1), case.targets, torch.nan)
@@ -58,14 +52,14 @@ def test_released_code_with_invisible_landmarks(tag: str) -> None:
 @pytest.mark.parametrize("tag", ["A5", "A68"])
 @pytest.mark.parametrize("factor", [1.0, 10.0])
 def test_released_loss(tag: str, factor: float) -> None:
-    case = SmallCase(golden("contrast"), tag)
+    case = SmallCase(golden("contrast/e_regressor.npz"), tag)
     loss = regression_loss(torch.from_numpy(case["pred"]), case.targets, case.all_visible, factor)
     assert float(loss) == pytest.approx(float(case[f"loss_alpha{factor:.0f}"]), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["soft", "unit"])
 def test_released_code_on_a_hypercolumn(kind: str) -> None:
-    arrays = golden("contrast")
+    arrays = golden("contrast/e_regressor.npz")
     features = hypercolumn(arrays)
     scores = (arrays[f"full__{kind}__scale"] * seeded_normal("inner_conv.weight", (250, 3840, 1, 1))).astype(
         np.float32
@@ -99,7 +93,7 @@ def test_released_code_on_a_hypercolumn(kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["dve", "contrast"])
 def test_released_initial_values(name: str) -> None:
-    arrays = golden(name)
+    arrays = golden(f"{name}/e_regressor.npz")
     generator = torch.Generator().manual_seed(int(arrays["init_seed"]))
     regressor = VirtualKeypointRegressor(4, 3, generator, virtual=2)
     np.testing.assert_array_equal(regressor.score_weight.detach(), arrays["init_inner"][:, :, 0, 0])
@@ -117,7 +111,7 @@ def test_initial_values_leave_the_global_generator_alone() -> None:
 
 @pytest.mark.parametrize("name", ["dve", "contrast"])
 def test_released_normalised_coordinates(name: str) -> None:
-    arrays = golden(name)
+    arrays = golden(f"{name}/e_regressor.npz")
     centre_integers = torch.from_numpy(arrays["kpn_in"])
     normalised = to_normalised(centre_integers + 0.5, (70, 96))
     np.testing.assert_allclose(normalised, arrays["kpn_H70W96"], atol=1e-6)
