@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import Dataset, DatasetOptions, Device, MethodOptions, Quiet, Seed, Workers
+from bench.cli.common import Dataset, DatasetOptions, Device, MethodOptions, Quiet, Seed, Workers, continuable
 
 
 def pretrain(
@@ -53,22 +53,23 @@ def pretrain(
     from bench.pretraining import pretrain as run_pretraining
     from bench.progress import Progress
 
-    weights = run_pretraining(
-        PretrainRequest(
-            method=method,
-            dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
-            preset=preset,
-            method_options=tuple(method_options or ()),
-            recipe_options=tuple(recipe_options or ()),
-            splits=tuple(splits) if splits else None,
-            output=output,
-            seed=seed,
-            device=device,
-            precision=precision,
-            snapshot_every=snapshot_every,
-            tensorboard=tensorboard,
-            workers=workers,
-        ),
-        Progress(quiet=quiet),
-    )
+    with continuable():
+        weights = run_pretraining(
+            PretrainRequest(
+                method=method,
+                dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
+                preset=preset,
+                method_options=tuple(method_options or ()),
+                recipe_options=tuple(recipe_options or ()),
+                splits=tuple(splits) if splits else None,
+                output=output,
+                seed=seed,
+                device=device,
+                precision=precision,
+                snapshot_every=snapshot_every,
+                tensorboard=tensorboard,
+                workers=workers,
+            ),
+            Progress(quiet=quiet),
+        )
     print(weights)

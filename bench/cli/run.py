@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import Dataset, DatasetOptions, Device, Json, MethodOptions, Quiet, Runs, Seed, Workers
+from bench.cli.common import (
+    Dataset,
+    DatasetOptions,
+    Device,
+    Json,
+    MethodOptions,
+    Quiet,
+    Runs,
+    Seed,
+    Workers,
+    continuable,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,28 +83,29 @@ def run(
     from bench.runner import run as run_cell
 
     sizes = resolve_options(Preprocessing, [f"image_size={image_size}", f"margin={margin}"], "preprocessing")
-    result = run_cell(
-        RunRequest(
-            method=method,
-            protocol=protocol,
-            dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
-            preset=preset,
-            checkpoint=checkpoint,
-            like=like,
-            method_options=tuple(method_options or ()),
-            protocol_options=tuple(protocol_options or ()),
-            train_split=train_split,
-            test_split=test_split,
-            preprocessing=sizes,
-            runs=runs,
-            seed=seed,
-            device=device,
-            batch_size=batch_size,
-            workers=workers,
-            force=force,
-        ),
-        Progress(quiet=quiet),
-    )
+    with continuable():
+        result = run_cell(
+            RunRequest(
+                method=method,
+                protocol=protocol,
+                dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
+                preset=preset,
+                checkpoint=checkpoint,
+                like=like,
+                method_options=tuple(method_options or ()),
+                protocol_options=tuple(protocol_options or ()),
+                train_split=train_split,
+                test_split=test_split,
+                preprocessing=sizes,
+                runs=runs,
+                seed=seed,
+                device=device,
+                batch_size=batch_size,
+                workers=workers,
+                force=force,
+            ),
+            Progress(quiet=quiet),
+        )
     if json_output:
         print(result.record.model_dump_json(indent=2))
         return

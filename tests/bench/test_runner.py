@@ -282,6 +282,22 @@ def test_killed_runs_and_trainings_continue(faces: Path, tmp_path: Path) -> None
     assert killed.metrics == once.metrics
 
 
+def test_ctrl_c_says_that_the_work_continues(faces: Path, tmp_path: Path) -> None:
+    network = [word for item in TINY_NETWORK for word in ("-M", item)]
+    recipe = [word for item in (*TINY_RECIPE[:5], "stage1_epochs=100000") for word in ("-R", item)]
+    words = _command("pretrain", "-m", "lead", "-d", f"coco:{faces}", *network, *recipe, "-o", str(tmp_path))
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "pre-training" in process.stderr.readline()
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in rest
+    assert "Traceback" not in rest
+    assert (tmp_path / "stage1.state.safetensors").is_file()
+
+
 def test_the_command_line_prints_one_clear_message(faces: Path, tmp_path: Path) -> None:
     words = _command("run", "-m", "lead", "-p", "fewshoot", "-d", f"coco:{faces}", "--runs", str(tmp_path))
     done = subprocess.run(words, capture_output=True, text=True, check=False)
