@@ -127,6 +127,7 @@ def load_split(
     visible = torch.zeros(count, points_count, dtype=torch.bool)
     identities: list[str | None] = []
     loader = DataLoader(_Resized(dataset, side), batch_size=None, num_workers=workers, collate_fn=_unchanged)
+    dataset[0]  # a procedural set renders itself here, with a bar of its own
     track = (progress or Progress.silent()).track(loader, f"reading {dataset.name} {dataset.split}", count)
     for i, item in enumerate(track):
         if isinstance(item, BenchError):
