@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,22 +73,24 @@ def run_stage(job: PretrainJob, stage: Stage) -> None:
         stage.export(_snapshot(job, stage, 0), 0)
     last_saved = time.monotonic()
     order = _Order(job, stage)
-    try:
-        with job.progress.task(f"{stage.name}", stage.steps, done=step) as task:
-            while step < stage.steps:
-                values = _one_step(job, stage, order.batch(step), step)
-                step += 1
-                stage.after_step(step)
-                log.add(step, values)
-                task.advance(status=f"loss {values['loss']:.4f}")
-                if job.snapshot_every and step % job.snapshot_every == 0:
-                    stage.export(_snapshot(job, stage, step), step)
-                if step == stage.steps or time.monotonic() - last_saved > job.checkpoint_seconds:
-                    _save(path, stage, step, log)
-                    last_saved = time.monotonic()
-    except KeyboardInterrupt:
-        _save(path, stage, step, log)
-        raise
+    with (
+        _interrupts_between_steps() as interrupted,
+        job.progress.task(stage.name, stage.steps, done=step) as task,
+    ):
+        while step < stage.steps:
+            values = _one_step(job, stage, order.batch(step), step)
+            step += 1
+            stage.after_step(step)
+            log.add(step, values)
+            task.advance(status=f"loss {values['loss']:.4f}")
+            if job.snapshot_every and step % job.snapshot_every == 0:
+                stage.export(_snapshot(job, stage, step), step)
+            due = time.monotonic() - last_saved > job.checkpoint_seconds
+            if step == stage.steps or due or interrupted():
+                _save(path, stage, step, log)
+                last_saved = time.monotonic()
+            if interrupted():
+                raise KeyboardInterrupt
 
 
 def _one_step(job: PretrainJob, stage: Stage, batch: Tensor, step: int) -> dict[str, float]:
@@ -107,6 +111,27 @@ def _one_step(job: PretrainJob, stage: Stage, batch: Tensor, step: int) -> dict[
     value.backward()
     stage.optimiser.step()
     return {"learning_rate": rate, **{name: loss.item() for name, loss in losses.items()}}
+
+
+@contextlib.contextmanager
+def _interrupts_between_steps() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the end of a step, so that what is saved is a whole number of steps; a second one does not."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    previous = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _precision(job: PretrainJob) -> contextlib.AbstractContextManager[object]:

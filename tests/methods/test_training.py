@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -45,6 +46,9 @@ class _Killer(Progress):
         super().__init__(quiet=True)
         self.stage, self.after = stage, after
 
+    def hit(self) -> None:
+        raise KilledError
+
     @contextmanager
     def task(self, description: str, total: int, *, done: int = 0) -> Iterator[Task]:
         killer = self
@@ -55,7 +59,7 @@ class _Killer(Progress):
             def advance(self, steps: int = 1, status: str = "") -> None:
                 self.steps += steps
                 if description == killer.stage and self.steps == killer.after:
-                    raise KilledError
+                    killer.hit()
 
         yield Counting()
 
@@ -90,6 +94,22 @@ def test_resumed_equals_undisturbed(tmp_path: Path, objective: str, stage: str, 
     logs = [list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("one", "two")]
     assert logs[0] == logs[1]
     assert [row["stage"] for row in logs[0]] == ["stage1"] * 6 + ["stage2"] * 6
+
+
+def test_ctrl_c_keeps_every_finished_step(tmp_path: Path) -> None:
+    class Interrupting(_Killer):
+        """Presses Ctrl-C in the middle of the work of a step, not between two."""
+
+        def hit(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    undisturbed = LEAD().pretrain(_job(tmp_path / "one"))
+    job = _job(tmp_path / "two")
+    with pytest.raises(KeyboardInterrupt):
+        LEAD().pretrain(replace(job, progress=Interrupting("stage1", 3)))
+    rows = list(csv.DictReader((tmp_path / "two" / "log.csv").open()))
+    assert [row["step"] for row in rows] == ["1", "2", "3"]
+    assert read_weights(LEAD().pretrain(job)).sha256 == read_weights(undisturbed).sha256
 
 
 def test_a_damaged_checkpoint_starts_the_stage_anew(tmp_path: Path) -> None:
