@@ -110,6 +110,7 @@ def run(
         print(result.record.model_dump_json(indent=2))
         return
     console = Console()
+    console.print(headline(result.record), highlight=False)
     console.print(result_table(result.record))
     for note in result.record.notes:
         console.print(f"[dim]{note}[/dim]", highlight=False)
@@ -122,19 +123,25 @@ def run(
         raise BenchError(result.record.reason or "the run failed")
 
 
+def headline(record: RunRecord) -> str:
+    """What was measured on what, and with which weights; beside the table, whose width would break its title."""
+    from rich.markup import escape
+
+    method, data, protocol = record.method, record.dataset, record.protocol
+    return (
+        f"[bold]{escape(method.name)}[/bold] ({method.feature_dim}-d) · {protocol.name} ({protocol.preset}) · "
+        f"{escape(data.name)}, {data.landmarks} landmarks\n[dim]{escape(method.weights_label)}[/dim]"
+    )
+
+
 def result_table(record: RunRecord) -> Table:
     """One row per condition, one column per metric."""
     from rich.markup import escape
     from rich.table import Table
 
-    method, data, protocol = record.method, record.dataset, record.protocol
     conditions = list(dict.fromkeys(tuple(sorted(m.condition.items())) for m in record.metrics))
     names = list(dict.fromkeys(m.metric for m in record.metrics))
-    table = Table(
-        title=f"{method.name} ({method.feature_dim}-d) · {protocol.name} ({protocol.preset}) · {data.name}, "
-        f"{data.landmarks} landmarks",
-        caption=escape(method.weights_label),
-    )
+    table = Table()
     keys = list(dict.fromkeys(key for condition in conditions for key, _ in condition))
     for key in keys:
         table.add_column(key, justify="right")
