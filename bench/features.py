@@ -236,10 +236,15 @@ class FeatureExtractor(nn.Module, ABC):
     Attributes:
         capabilities: "dense" for features at every cell; "landmarks" where :meth:`landmarks` is there too.
         stride: H and W of the images must be multiples of this.
+        shift_period: Where the architecture promises it: the image moved by a multiple of this many pixels gives the
+            features moved as far, at cells whose receptive field stays inside; None: no promise.
+        receptive_radius: No feature depends on pixels farther than this from its cell's centre (pixels); None: unknown.
     """
 
     capabilities: frozenset[Capability] = frozenset({"dense"})
     stride: int = 1
+    shift_period: int | None = None
+    receptive_radius: int | None = None
 
     @abstractmethod
     def forward(self, images: Tensor) -> FeatureMap: ...

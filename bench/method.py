@@ -12,11 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import torch
     from torch import Tensor
 
     from bench.features import FeatureExtractor
     from bench.progress import Progress
+    from bench.weights import Weights
 
 
 class MethodOptions(BaseModel):
@@ -43,6 +46,52 @@ class Preset:
 
 
 @dataclass(frozen=True, eq=False)
+class Translation:
+    """What a checkpoint of other code holds, in bench's terms.
+
+    Attributes:
+        tensors: State-dict name of bench's network -> value. One file may hold a part of the network only.
+        options: What the file tells about the architecture.
+        unused: Name in the file -> why it is not needed (an optimiser's state, a head that is discarded).
+    """
+
+    tensors: dict[str, Tensor]
+    options: dict[str, Any] = field(default_factory=dict)
+    unused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckpointFormat:
+    """A layout in which an official repository saves its checkpoints.
+
+    Attributes:
+        name: Short, e.g. ``moco``.
+        summary: Whose files these are, with an example of a name.
+        recognise: Whether the content of a file has this layout. Content is what the file's top-level dict holds;
+            whatever is neither a tensor nor plain data stands there as an inert object.
+        translate: Content -> Translation. Every tensor of the content is in ``tensors`` under its new name or
+            explained in ``unused``; what is in neither is reported to the user as unmatched.
+    """
+
+    name: str
+    summary: str
+    recognise: Callable[[Mapping[str, Any]], bool]
+    translate: Callable[[Mapping[str, Any]], Translation]
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Landmarks of training images, for methods that learn from them.
+
+    Shapes:
+        points: (N, K, 2), float32, pixels of the images, corner origin.  visible: (N, K), bool.
+    """
+
+    points: Tensor
+    visible: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class PretrainJob:
     """Everything that a pre-training run depends on.
 
@@ -50,6 +99,8 @@ class PretrainJob:
         images: (N, 3, S, S), uint8, S = ``recipe.image_size``.
 
     Attributes:
+        initial: Weights to start from (fine-tuning); None: the method's initialisation.
+        annotations: Of the images, for a method that ``learns_from_annotations``; else None.
         provenance: What the weights file will say about its origin (data set, fingerprint, preset, command).
         snapshot_every: Also write weights every so many steps (0: only at the end), for learning curves.
         tensorboard: Write TensorBoard events beside log.csv.
@@ -67,6 +118,8 @@ class PretrainJob:
     snapshot_every: int = 0
     checkpoint_seconds: float = 60.0
     tensorboard: bool = False
+    initial: Weights | None = None
+    annotations: Annotations | None = None
 
 
 class Method(ABC):
@@ -76,6 +129,10 @@ class Method(ABC):
         Options: Architecture and which features are read; defaults are the paper's.
         Recipe: Pre-training hyperparameters; defaults are the paper's.
         presets: ``paper`` always exists for a method that trains.
+        variants: The networks and ablations that the paper's tables name, as overrides on top of a preset.
+        stages: What a pre-training does, one line per stage, in order.
+        checkpoint_formats: Layouts of released checkpoints that can be read.
+        learns_from_annotations: Whether training needs annotated images (baselines do, the papers' methods do not).
         default_preset: What ``bench run`` trains, once, where no weights are given or shipped; None: no training.
     """
 
@@ -85,7 +142,11 @@ class Method(ABC):
     Options: ClassVar[type[MethodOptions]] = MethodOptions
     Recipe: ClassVar[type[Recipe]] = Recipe
     presets: ClassVar[dict[str, Preset]] = {}
+    variants: ClassVar[dict[str, Preset]] = {}
     default_preset: ClassVar[str | None] = None
+    stages: ClassVar[tuple[str, ...]] = ()
+    checkpoint_formats: ClassVar[tuple[CheckpointFormat, ...]] = ()
+    learns_from_annotations: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, options: Any) -> FeatureExtractor:

@@ -29,7 +29,7 @@ from methods.objectives.byol import byol_loss, ema_momentum, update_ema
 from methods.objectives.nt_xent import nt_xent_loss
 from methods.objectives.similarity_distribution import similarity_distribution_loss
 from methods.schedule import warmup_cosine
-from methods.training import Stage, run_stage, steps_for
+from methods.training import Batch, Stage, run_stage, steps_for
 
 # Channel means and deviations of aligned CelebA, as DVE and ContrastLandmarks use them for all faces.
 _FACE_MEAN, _FACE_STD = (0.5084, 0.4224, 0.3769), (0.2599, 0.2371, 0.2323)
@@ -197,7 +197,8 @@ def _stage_one(job: PretrainJob, network: LEADNetwork) -> Stage:
     def embed(net: nn.ModuleDict, views: Tensor) -> Tensor:
         return net["projector"](net["encoder"].pooled(network.normalise(views)))  # type: ignore[no-any-return, operator]
 
-    def byol(images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def byol(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        images = batch.images
         first, second = random_views(images, one, generator), random_views(images, two, generator)
         with torch.no_grad():
             targets = embed(target, second), embed(target, first)
@@ -205,7 +206,8 @@ def _stage_one(job: PretrainJob, network: LEADNetwork) -> Stage:
         predictions = predictor(embed(online, first)), predictor(embed(online, second))
         return {"loss": sum(byol_loss(p, t) for p, t in zip(predictions, targets, strict=True))}  # type: ignore[dict-item]
 
-    def nt_xent(images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def nt_xent(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        images = batch.images
         first, second = random_views(images, one, generator), random_views(images, two, generator)
         both = embed(online, torch.cat([first, second]))
         count = len(images)
@@ -247,8 +249,8 @@ def _stage_two(job: PretrainJob, network: LEADNetwork) -> Stage:
     steps = steps_for(recipe.stage2_epochs, len(job.images), recipe.stage2_batch_size)
     view, _ = _view_settings(recipe, recipe.stage2_view_size)
 
-    def losses(images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        views = random_views(images, view, generator)
+    def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        views = random_views(batch.images, view, generator)
         with torch.no_grad():
             stages = network.encoder(network.normalise(views))
         student = head(network.decoder(stages))

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,26 @@ from torch.optim import Optimizer
 
 from bench.checkpoint import load_state, save_state
 from bench.errors import BenchError
+from bench.features import FeatureExtractor
 from bench.files import write_atomically
-from bench.method import PretrainJob
-from bench.seeds import derive_seed, torch_generator
+from bench.method import Annotations, PretrainJob
+from bench.seeds import derive_seed, seeded_initialisation, torch_generator
+from bench.weights import load_into, save_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a step sees, on the job's device.
+
+    Shapes:
+        images: (B, 3, S, S), float in [0, 1].
+    """
+
+    images: Tensor
+    annotations: Annotations | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +55,7 @@ class Stage:
         modules: Everything whose state belongs to the stage (trained, averaged), by name.
         optimiser: Over the trained parameters.
         learning_rate: Of the step (0-based).
-        losses: (images (B, 3, S, S) float on the device, generator of the step) -> named scalars; the one called
-            ``loss`` is minimised.
+        losses: (batch, generator of the step) -> named scalars; the one called ``loss`` is minimised.
         after_step: Called with the number of finished steps, e.g. to update a moving average.
         export: Writes weights to a path; called at the end and for snapshots.
     """
@@ -49,9 +66,35 @@ class Stage:
     steps: int
     batch_size: int
     learning_rate: Callable[[int], float]
-    losses: Callable[[Tensor, torch.Generator], Mapping[str, Tensor]]
+    losses: Callable[[Batch, torch.Generator], Mapping[str, Tensor]]
     export: Callable[[Path, int], None]
     after_step: Callable[[int], None] = field(default=lambda _: None)
+
+
+def initial_network(job: PretrainJob, build: Callable[[Any], FeatureExtractor]) -> Any:
+    """The network at step 0: seeded initial weights, or those that the job starts from; on the job's device.
+
+    ``random`` builds the same initial weights for the same seed.
+    """
+    with seeded_initialisation(job.seed, "initial weights"):
+        network = build(job.options)
+    if job.initial is not None:
+        load_into(network, job.initial)
+    return network.to(job.device)
+
+
+def export_weights(
+    job: PretrainJob, method: str, network: nn.Module, stage: str
+) -> Callable[[Path, int], None]:
+    """A stage's ``export``: writes the network with what produced it."""
+
+    def export(path: Path, step: int) -> None:
+        provenance = {**job.provenance, "stage": stage, "step": step}
+        save_weights(
+            path, network, method=method, options=job.options.model_dump(mode="json"), provenance=provenance
+        )
+
+    return export
 
 
 def steps_for(epochs: int, images: int, batch_size: int) -> int:
@@ -93,14 +136,14 @@ def run_stage(job: PretrainJob, stage: Stage) -> None:
                 raise KeyboardInterrupt
 
 
-def _one_step(job: PretrainJob, stage: Stage, batch: Tensor, step: int) -> dict[str, float]:
+def _one_step(job: PretrainJob, stage: Stage, indices: Tensor, step: int) -> dict[str, float]:
     rate = stage.learning_rate(step)
     for group in stage.optimiser.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
-    images = job.images[batch].to(job.device).float().div_(255)
+    batch = _batch(job, indices)
     generator = torch_generator(job.seed, stage.name, "step", step)
     with _precision(job):
-        losses = stage.losses(images, generator)
+        losses = stage.losses(batch, generator)
     value = losses["loss"]
     if not torch.isfinite(value):
         raise BenchError(
@@ -111,6 +154,14 @@ def _one_step(job: PretrainJob, stage: Stage, batch: Tensor, step: int) -> dict[
     value.backward()
     stage.optimiser.step()
     return {"learning_rate": rate, **{name: loss.item() for name, loss in losses.items()}}
+
+
+def _batch(job: PretrainJob, indices: Tensor) -> Batch:
+    images = job.images[indices].to(job.device).float().div_(255)
+    if job.annotations is None:
+        return Batch(images)
+    points, visible = job.annotations.points[indices], job.annotations.visible[indices]
+    return Batch(images, Annotations(points.to(job.device), visible.to(job.device)))
 
 
 @contextlib.contextmanager
