@@ -1,0 +1,251 @@
+"""DVE: dense descriptors that are the same on every individual, learned by exchanging them between images.
+
+Thewlis et al., Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019, with the settings of the
+released code. A photo is warped twice; every descriptor of one view must find its place in the other, and it must do
+so after having been replaced by its likeness in the photo of someone else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.geometry import TRAINING, TPSWarp, warp_pair
+from bench.method import Method, Preset, PretrainJob, Recipe
+from methods.dve_network import RELEASED, DVENetwork, DVEOptions, NetworkName
+from methods.objectives.descriptor_exchange import descriptor_exchange_loss
+from methods.photometric import colour_jitter, jpeg_noise, pca_lighting
+from methods.schedule import late_steps
+from methods.training import Batch, Stage, export_weights, initial_network, run_stage, steps_for
+
+
+class DVERecipe(Recipe):
+    """Pre-training; the defaults are the released configuration of the Hourglass on CelebA.
+
+    What is None follows the network, as that network's released configuration on CelebA does.
+    """
+
+    image_size: int = Field(
+        default=136, description="Side of the frame that is warped: 136 Hourglass, 100 SmallNet."
+    )
+    margin: int | None = Field(
+        default=None,
+        ge=0,
+        description="Removed on every side after warping; None: 20 of 136 and 15 of 100, in proportion.",
+    )
+    exchange: bool = Field(
+        default=True, description="Through the next image of the batch; off: dense correlation."
+    )
+    normalise: bool | None = Field(
+        default=None,
+        description="Descriptors get the length 20 in the loss; None: Hourglass yes, SmallNet raw dot products.",
+    )
+    power: float = Field(default=0.5, gt=0, description="Of the distance in the loss.")
+    pairs: int | None = Field(
+        default=None, ge=1, description="Photos of a batch, each seen twice; None: 16 Hourglass, 32 SmallNet."
+    )
+    epochs: int = Field(default=100, ge=1)
+    learning_rate: float = 1e-3
+    milestones: tuple[int, ...] | None = Field(
+        default=None,
+        description="Nominal epochs of the rate's drops to a tenth, in effect one epoch late; None: 50 Hourglass, "
+        "70 and 90 SmallNet.",
+    )
+    convolution_bias_rate: float | None = Field(
+        default=None,
+        description="Learning rate of the convolutions' biases; None: Hourglass as the rest, SmallNet a hundredth.",
+    )
+    augmentation: bool = Field(
+        default=True, description="JPEG noise, colour jitter and PCA lighting of every view."
+    )
+    first_warp: float = Field(
+        default=0.5, ge=0, description="Strength of the first warp's bending, relative to the second's."
+    )
+
+    def cropped_size(self) -> int:
+        margin = round(0.15 * self.image_size) if self.margin is None else self.margin
+        return self.image_size - 2 * margin
+
+
+class _Published(NamedTuple):
+    """Where the released configurations of the two networks differ."""
+
+    pairs: int
+    normalise: bool
+    milestones: tuple[int, ...]
+    bias_rate: float
+
+
+_PUBLISHED: dict[NetworkName, _Published] = {
+    "hourglass": _Published(16, True, (50,), 1.0),
+    "smallnet": _Published(32, False, (70, 90), 0.01),
+}
+
+
+_DENSE: dict[str, Any] = {"exchange": False}
+_FINE_TUNING: dict[str, Any] = {
+    "epochs": 50,
+    "milestones": (30, 40),
+    "normalise": True,  # as released: also SmallNet, which was pre-trained without
+    "convolution_bias_rate": 1e-3,
+}
+
+
+def _variant(summary: str, network: NetworkName, dim: int, recipe: dict[str, Any] | None = None) -> Preset:
+    frame = 136 if network == "hourglass" else 100
+    return Preset(summary, {"network": network, "dim": dim}, {"image_size": frame, **(recipe or {})})
+
+
+class DVE(Method):
+    """The method, with both of its networks."""
+
+    name = "dve"
+    summary = "Dense descriptors learned from warps, with exchange of descriptors between individuals."
+    reference = "Thewlis et al., Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019"
+    Options = DVEOptions
+    Recipe = DVERecipe
+    default_preset = "tiny"
+    presets: ClassVar[dict[str, Preset]] = {
+        "paper": Preset("Hourglass, 96 px, 100 epochs of CelebA: days on one GPU."),
+        "small": Preset(
+            "SmallNet, 70 px: about 12 minutes on one core for some 3,300 images.",
+            options={"network": "smallnet"},
+            recipe={"image_size": 100, "pairs": 8, "epochs": 3, "milestones": (1,)},
+        ),
+        "tiny": Preset(
+            "As small, but shorter and with tighter crops: about 4 minutes on one core for some 5,000 images.",
+            options={"network": "smallnet"},
+            recipe={"image_size": 100, "margin": 20, "pairs": 8, "epochs": 1},
+        ),
+    }
+    variants: ClassVar[dict[str, Preset]] = {
+        "hourglass-64": _variant("Hourglass.", "hourglass", 64),
+        **{f"smallnet-{d}": _variant(f"SmallNet, {d}-d.", "smallnet", d) for d in (3, 16, 32, 64)},
+        **{
+            f"smallnet-{d}-no-exchange": _variant(f"SmallNet, {d}-d, dense.", "smallnet", d, _DENSE)
+            for d in (3, 16, 32, 64)
+        },
+        "no-exchange": Preset("Dense correlation instead of exchange.", recipe=_DENSE),
+        "finetune": _variant("Hourglass, started from its weights.", "hourglass", 64, _FINE_TUNING),
+        "finetune-smallnet": _variant("SmallNet, started from its weights.", "smallnet", 64, _FINE_TUNING),
+        "finetune-smallnet-no-exchange": _variant(
+            "SmallNet, from weights that were trained without exchange.",
+            "smallnet",
+            3,
+            {**_FINE_TUNING, **_DENSE},
+        ),
+    }
+    stages = ("descriptors: two warps of every photo, descriptors exchanged with the next photo",)
+    checkpoint_formats = (RELEASED,)
+
+    def build(self, options: DVEOptions) -> DVENetwork:
+        return DVENetwork(options)
+
+    def pretrain(self, job: PretrainJob) -> Path:
+        network: DVENetwork = initial_network(job, self.build)
+        network.train()
+        stage = descriptors_stage(job, network)
+        run_stage(job, stage)
+        path = job.output / "weights.safetensors"
+        stage.export(path, -1)
+        return path
+
+
+def descriptors_stage(job: PretrainJob, network: DVENetwork) -> Stage:
+    recipe: DVERecipe = job.recipe
+    published = _PUBLISHED[network.options.network]
+    side = recipe.cropped_size()
+    if side <= 0 or side % network.stride:
+        raise BenchError(
+            f"frames of {recipe.image_size} px without their margin are {side} px wide, and "
+            f"{network.options.network} takes multiples of {network.stride}",
+            hint="Change image_size or margin: 136 and 20 for hourglass, 100 and 15 for smallnet, as published.",
+        )
+    pairs = min(recipe.pairs or published.pairs, len(job.images))
+    normalise = published.normalise if recipe.normalise is None else recipe.normalise
+    milestones = published.milestones if recipe.milestones is None else recipe.milestones
+    per_epoch = steps_for(1, len(job.images), pairs)
+
+    def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        views = warped_views(batch.images, recipe, generator)
+        count = len(batch)
+        # One batch for both views: batch norm takes its statistics over all of them.
+        both = network.descriptors(torch.cat([views.more_warped, views.less_warped]))
+        stride = side // both.shape[2]
+        loss = descriptor_exchange_loss(
+            both[:count],
+            both[count:],
+            views.places[:, ::stride, ::stride],
+            stride,
+            normalise=normalise,
+            exchange=recipe.exchange,
+            power=recipe.power,
+        )
+        return {"loss": loss}
+
+    return Stage(
+        name="descriptors",
+        modules={"network": network},
+        optimiser=_optimiser(network, recipe, published.bias_rate),
+        steps=steps_for(recipe.epochs, len(job.images), pairs),
+        batch_size=pairs,
+        learning_rate=lambda step: late_steps(step, per_epoch, milestones, recipe.learning_rate),
+        losses=losses,
+        export=export_weights(job, DVE.name, network, "descriptors"),
+    )
+
+
+class TrainingViews(NamedTuple):
+    """Two views of every photo, and how they belong together.
+
+    Shapes:
+        more_warped, less_warped: (B, 3, s, s), float.
+        places: (B, s, s, 2), for every pixel of ``more_warped`` its place in ``less_warped``, corner origin.
+    """
+
+    more_warped: Tensor
+    less_warped: Tensor
+    places: Tensor
+
+
+@torch.no_grad()
+def warped_views(images: Tensor, recipe: DVERecipe, generator: torch.Generator) -> TrainingViews:
+    """Warp frames twice, crop them, cut their values to 8 bits, and change their colours independently.
+
+    Shapes:
+        images: (B, 3, S, S), float in [0, 1].
+    """
+    size = (images.shape[-2], images.shape[-1])
+    margin = (size[0] - recipe.cropped_size()) // 2
+    with torch.autocast(images.device.type, enabled=False):
+        first = TPSWarp.draw(len(images), TRAINING, generator, multiplier=recipe.first_warp)
+        second = TPSWarp.draw(len(images), TRAINING, generator)
+        first, second = first.to(images.device), second.to(images.device)
+        pair = torch.cat(warp_pair(images * 255, first, second))
+        inside = slice(margin, size[0] - margin)
+        # The released code truncates here; it does not round.
+        views = pair[..., inside, inside].clamp(0, 255).floor() / 255
+        if recipe.augmentation:
+            views = pca_lighting(colour_jitter(jpeg_noise(views, generator), generator), generator)
+        more, less = views.split(len(images))
+        return TrainingViews(more, less, second.source_map(size, margin))
+
+
+def _optimiser(network: DVENetwork, recipe: DVERecipe, bias_scale: float) -> torch.optim.Adam:
+    if recipe.convolution_bias_rate is not None:
+        bias_scale = recipe.convolution_bias_rate / recipe.learning_rate
+    biases = {
+        id(module.bias)
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d) and module.bias is not None
+    }
+    groups = [
+        {"params": [p for p in network.parameters() if id(p) not in biases], "lr_scale": 1.0},
+        {"params": [p for p in network.parameters() if id(p) in biases], "lr_scale": bias_scale},
+    ]
+    return torch.optim.Adam(groups, lr=recipe.learning_rate, amsgrad=True)
