@@ -37,4 +37,6 @@ def expected_points(probabilities: Tensor, image_size: tuple[int, int]) -> Tenso
     """
     height, width = probabilities.shape[-2:]
     centres = cell_centres((height, width), image_size, probabilities)
-    return torch.einsum("bkhw,hwc->bkc", probabilities, centres)
+    # Autocast would round coordinates to the three digits of bfloat16.
+    with torch.autocast(probabilities.device.type, enabled=False):
+        return probabilities.flatten(2) @ centres.flatten(0, 1)
