@@ -81,10 +81,22 @@ def _job(output: Path, recipe: LEADRecipe = RECIPE, **changes: object) -> Pretra
     return replace(job, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("objective", ["byol", "nt_xent"])
-@pytest.mark.parametrize(("stage", "after"), [("stage1", 1), ("stage1", 4), ("stage2", 1), ("stage2", 5)])
-def test_resumed_equals_undisturbed(tmp_path: Path, objective: str, stage: str, after: int) -> None:
-    recipe = RECIPE.model_copy(update={"stage1_objective": objective})
+@pytest.mark.parametrize(
+    ("objectives", "stage", "after"),
+    [
+        ({"stage1_objective": "byol"}, "stage1", 1),
+        ({"stage1_objective": "byol"}, "stage1", 4),
+        ({"stage1_objective": "moco", "moco_queue": 20}, "stage1", 4),
+        ({"stage1_objective": "nt_xent"}, "stage1", 4),
+        ({"stage1_objective": "nt_xent"}, "stage2", 1),
+        ({"stage2_objective": "equivariance"}, "stage2", 5),
+        ({"pairs": "views"}, "stage2", 5),
+    ],
+)
+def test_resumed_equals_undisturbed(
+    tmp_path: Path, objectives: dict[str, object], stage: str, after: int
+) -> None:
+    recipe = RECIPE.model_copy(update=objectives)
     undisturbed = LEAD().pretrain(_job(tmp_path / "one", recipe))
     disturbed = _job(tmp_path / "two", recipe, checkpoint_seconds=-1.0)
     with pytest.raises(KilledError):
@@ -122,6 +134,24 @@ def test_a_damaged_checkpoint_starts_the_stage_anew(tmp_path: Path) -> None:
     assert read_weights(LEAD().pretrain(job)).sha256 == read_weights(undisturbed).sha256
 
 
+@pytest.mark.parametrize(
+    ("objective", "first", "second"),
+    [
+        ("byol", [5.339373, 5.161653, 3.868215], [5.468798, 5.670634, 4.300087]),
+        ("nt_xent", [3.369055, 3.289867, 3.265567], [8.614947, 5.588613, 4.262225]),
+    ],
+)
+def test_the_same_seed_trains_as_it_always_did(
+    tmp_path: Path, objective: str, first: list[float], second: list[float]
+) -> None:
+    """Losses of the training that made earlier weights: initial values, order of the images and views."""
+    LEAD().pretrain(_job(tmp_path, RECIPE.model_copy(update={"stage1_objective": objective})))
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    losses = [float(row["loss"]) for row in rows]
+    assert losses[:3] == pytest.approx(first, rel=2e-3)
+    assert losses[6:9] == pytest.approx(second, rel=1e-2)
+
+
 def test_seed_decides_the_weights(tmp_path: Path) -> None:
     one, same, other = (
         read_weights(LEAD().pretrain(_job(tmp_path / name, seed=seed))).sha256
@@ -139,18 +169,25 @@ def test_stage_two_leaves_the_encoder_as_it_was(tmp_path: Path) -> None:
     encoder = [name for name in final.tensors if name.startswith("encoder.")]
     assert all(torch.equal(final.tensors[name], first.tensors[name]) for name in encoder)
     assert any(not torch.equal(first.tensors[name], start.tensors[name]) for name in encoder)
+    begun = read_weights(tmp_path / "snapshots" / "stage2-000000.safetensors")
     decoder = [name for name in final.tensors if name.startswith("decoder.") and name.endswith("weight")]
-    assert all(not torch.equal(final.tensors[name], first.tensors[name]) for name in decoder)
+    assert decoder
+    assert all(not torch.equal(final.tensors[name], begun.tensors[name]) for name in decoder)
+    assert first.tensors.keys() == set(encoder)
     assert first.options["features"] == "hypercolumn"
     assert final.options["features"] == "compact"
 
 
 def test_step_zero_is_the_untrained_network(tmp_path: Path) -> None:
     """The learning curve starts at what `random` with the same network measures."""
-    LEAD().pretrain(_job(tmp_path, snapshot_every=100, seed=0))
+    LEAD().pretrain(_job(tmp_path, snapshot_every=100, seed=5))
     start = read_weights(tmp_path / "snapshots" / "stage1-000000.safetensors")
-    untrained = Random().build(RandomOptions(**OPTIONS.model_dump()))
-    assert all(torch.equal(start.tensors[name], tensor) for name, tensor in untrained.state_dict().items())
+    for features in ("hypercolumn", "compact"):
+        options = {**OPTIONS.model_dump(), "features": features}
+        untrained = Random().build(RandomOptions(network="lead", init_seed=5, options=options)).state_dict()
+        encoder = {name for name in untrained if name.startswith("encoder.")}
+        assert start.tensors.keys() == encoder
+        assert all(torch.equal(start.tensors[name], untrained[name]) for name in encoder)
 
 
 def test_divergence_is_an_error(tmp_path: Path) -> None:
