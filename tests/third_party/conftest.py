@@ -1,0 +1,8 @@
+"""Lets the tests run from the sources, before the package is installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "src"))
