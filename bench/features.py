@@ -238,6 +238,7 @@ class FeatureExtractor(nn.Module, ABC):
         stride: H and W of the images must be multiples of this.
         shift_period: Where the architecture promises it: the image moved by a multiple of this many pixels gives the
             features moved as far, at cells whose receptive field stays inside; None: no promise.
+        unread: Prefixes of tensors that weights may hold and this network does not read, such as a later stage's.
         receptive_radius: No feature depends on pixels farther than this from its cell's centre (pixels); None: unknown.
     """
 
@@ -245,6 +246,7 @@ class FeatureExtractor(nn.Module, ABC):
     stride: int = 1
     shift_period: int | None = None
     receptive_radius: int | None = None
+    unread: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, images: Tensor) -> FeatureMap: ...

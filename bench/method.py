@@ -132,6 +132,7 @@ class Method(ABC):
         variants: The networks and ablations that the paper's tables name, as overrides on top of a preset.
         stages: What a pre-training does, one line per stage, in order.
         checkpoint_formats: Layouts of released checkpoints that can be read.
+        fetches_weights: Whether :meth:`default_checkpoint` gives a file.
         learns_from_annotations: Whether training needs annotated images (baselines do, the papers' methods do not).
         default_preset: What ``bench run`` trains, once, where no weights are given or shipped; None: no training.
     """
@@ -146,11 +147,44 @@ class Method(ABC):
     default_preset: ClassVar[str | None] = None
     stages: ClassVar[tuple[str, ...]] = ()
     checkpoint_formats: ClassVar[tuple[CheckpointFormat, ...]] = ()
+    fetches_weights: ClassVar[bool] = False
     learns_from_annotations: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, options: Any) -> FeatureExtractor:
         """The network, with initial weights."""
+
+    def describe(self, options: Any) -> dict[str, Any]:
+        """What a record says the network was built from, as JSON: the same for the same network."""
+        described: dict[str, Any] = options.model_dump(mode="json")
+        return described
+
+    def untrained_label(self, options: Any) -> str:
+        """What a record calls the initial weights."""
+        del options
+        return "initial weights, not trained"
+
+    def like(self, weights: Weights) -> dict[str, Any]:
+        """Options that build the network that a weights file describes; its values are left alone.
+
+        Raises:
+            BenchError: where this method cannot build that network.
+        """
+        if weights.method != self.name:
+            raise BenchError(
+                f"{weights.path} describes a network of method {weights.method!r}, not of {self.name!r}",
+                hint=f"Its untrained network: --method random, or --method {weights.method}.",
+            )
+        return weights.options
+
+    def default_checkpoint(self, options: Any, progress: Progress) -> Path | None:
+        """A released checkpoint in one of ``checkpoint_formats``, where the user names none; fetched once and kept.
+
+        Raises:
+            BenchError: where it cannot be had; says how to get it by hand.
+        """
+        del options, progress
+        return None
 
     def pretrain(self, job: PretrainJob) -> Path:
         """Train without labels; resumes from ``job.output`` where a run of the same job lies there.

@@ -60,9 +60,15 @@ def open_dataset(request: DatasetRequest) -> OpenedDataset:
 def resolve_options(
     model: type[BaseModel], items: Sequence[str], what: str, *, base: dict[str, Any] | None = None
 ) -> Any:
-    """``key=value`` texts on top of ``base`` (a preset, or what a weights file says), validated once as a whole."""
-    given = parse_options(model, list(items), what).model_dump(exclude_unset=True)
-    return build_options(model, {**(base or {}), **given}, what)
+    """``key=value`` texts on top of ``base`` (a preset, or what a weights file says), validated once as a whole.
+
+    An option that is itself a dict is laid on top of that of ``base``, not put in its place.
+    """
+    values = dict(base or {})
+    for key, value in parse_options(model, list(items), what).model_dump(exclude_unset=True).items():
+        below = values.get(key)
+        values[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+    return build_options(model, values, what)
 
 
 def preset_of(presets: dict[str, Any], name: str, what: str) -> Any:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
@@ -16,12 +15,13 @@ from bench.allocator import retain_heap
 from bench.context import EvaluationData, RunContext
 from bench.errors import BenchError, did_you_mean
 from bench.features import FeatureExtractor
-from bench.files import cache_folder, require_writable
+from bench.files import require_writable
+from bench.image_cache import ImageCache
 from bench.landmarks import LandmarkDataset
 from bench.loading import Preprocessing, load_split
 from bench.method import Method
+from bench.network import NetworkRequest, open_network, planned_network
 from bench.opening import (
-    DEFAULT_DATASET,
     DatasetRequest,
     OpenedDataset,
     choose_device,
@@ -30,12 +30,10 @@ from bench.opening import (
     preset_of,
     resolve_options,
 )
-from bench.pretraining import PretrainRequest, pretrain
 from bench.progress import Progress
 from bench.protocol import Measurement, MetricValue, Protocol
-from bench.record import DatasetPart, MethodPart, MetricPart, ProtocolPart, RunRecord, content_hash
+from bench.record import DatasetPart, MethodPart, MetricPart, ProtocolPart, RunRecord
 from bench.store import RunStore
-from bench.weights import Weights, load_into, read_weights, state_sha256
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class RunRequest:
     """What ``bench run`` was asked for.
 
     Attributes:
-        checkpoint: Weights of the method; None: shipped or default ones.
+        checkpoint: Weights of bench or an official checkpoint; None: released, shipped or default ones.
         like: Build the network that this weights file describes, without its weights (for untrained baselines).
         force: Measure again where the record is already there.
     """
@@ -76,14 +74,6 @@ class RunResult:
     reused: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _Network:
-    extractor: FeatureExtractor
-    options: dict[str, Any]
-    sha256: str
-    label: str
-
-
 def run(request: RunRequest, progress: Progress) -> RunResult:
     """Measure one cell, or find its record.
 
@@ -103,17 +93,23 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
     store = RunStore(request.runs)
     require_writable(request.runs)
     dataset = open_dataset(request.dataset)
-    network = _build(method, request, device) if _has_weights(method, request) else None
-    _require_capabilities(protocol, network.extractor if network else None, method)
+    wanted = NetworkRequest(
+        method, request.checkpoint, request.like, request.method_options, request.device, request.workers
+    )
+    network = open_network(wanted, device, progress) if wanted.is_at_hand else None
+    _require_capabilities(protocol, network.extractor if network else planned_network(wanted), method)
     opened = _open_splits(protocol, dataset, request)
+    cache = ImageCache.from_environment()
     loaded = {
-        role: load_split(split, request.preprocessing, workers=request.workers, progress=progress)
+        role: load_split(
+            split, request.preprocessing, workers=request.workers, progress=progress, cache=cache
+        )
         for role, split in opened.items()
     }
     data = EvaluationData(train=loaded.get("train"), test=loaded["test"])
     protocol.check(options, data)
     if network is None:
-        network = _build_default(method, request, device, progress)
+        network = open_network(wanted, device, progress)
     progress.say(f"[bold]{method.name}[/bold]: {network.label}")
     record = RunRecord(
         status="ok",
@@ -157,77 +153,7 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         return RunResult(finished, path, reused=False)
 
 
-def _has_weights(method: Method, request: RunRequest) -> bool:
-    return request.checkpoint is not None or request.like is not None or method.default_preset is None
-
-
-def _build(method: Method, request: RunRequest, device: torch.device) -> _Network:
-    weights = None
-    if request.checkpoint is not None:
-        if request.like is not None:
-            raise BenchError("--checkpoint and --like exclude each other")
-        if not method.presets:
-            raise BenchError(
-                f"method {method.name!r} takes no weights",
-                hint="To build the network that a checkpoint describes, untrained, use --like.",
-            )
-        weights = read_weights(request.checkpoint, method=method.name)
-    described = weights or (read_weights(request.like) if request.like is not None else None)
-    return _assemble(method, request, device, weights, described)
-
-
-def _assemble(
-    method: Method,
-    request: RunRequest,
-    device: torch.device,
-    weights: Weights | None,
-    described: Weights | None,
-) -> _Network:
-    base = described.options if described else {}
-    options = resolve_options(method.Options, request.method_options, f"method {method.name!r}", base=base)
-    extractor = method.build(options)
-    if weights is not None:
-        load_into(extractor, weights)
-    return _Network(
-        extractor=extractor.to(device).eval(),
-        options=options.model_dump(mode="json"),
-        sha256=weights.sha256 if weights else state_sha256(extractor),
-        label=weights.label if weights else "initial weights, not trained",
-    )
-
-
-def _build_default(method: Method, request: RunRequest, device: torch.device, progress: Progress) -> _Network:
-    """Where no weights are given and none are shipped: train a small network once, and keep it."""
-    assert method.default_preset is not None
-    job = PretrainRequest(
-        method=method.name,
-        dataset=DatasetRequest(DEFAULT_DATASET),
-        preset=method.default_preset,
-        device=request.device,
-        workers=request.workers,
-    )
-    folder = cache_folder("pretrained", f"{method.name}-{job.preset}-{content_hash(_preset_content(method))}")
-    if not (folder / "weights.safetensors").is_file():
-        progress.say(
-            f"No weights are given for {method.name!r} and none are shipped: its '{job.preset}' preset is trained "
-            f"once on {job.dataset.spec} (under 10 minutes on 2 cores) and kept in the cache."
-        )
-    path = pretrain(replace(job, output=folder), progress)
-    weights = read_weights(path, method=method.name)
-    return _assemble(method, request, device, weights, weights)
-
-
-def _preset_content(method: Method) -> dict[str, Any]:
-    preset = method.presets[method.default_preset or ""]
-    return {
-        "options": method.Options(**preset.options).model_dump(mode="json"),
-        "recipe": method.Recipe(**preset.recipe).model_dump(mode="json"),
-    }
-
-
-def _require_capabilities(protocol: Protocol, extractor: FeatureExtractor | None, method: Method) -> None:
-    if extractor is None:
-        return
+def _require_capabilities(protocol: Protocol, extractor: FeatureExtractor, method: Method) -> None:
     missing = sorted(protocol.requires - extractor.capabilities)
     if missing:
         raise BenchError(

@@ -43,6 +43,8 @@ class Weights:
     def label(self) -> str:
         """One line: which weights these are and what they were trained on."""
         p = self.provenance
+        if "format" in p:
+            return f"released checkpoint {' + '.join(p.get('files', {}))} ({p['format']})"
         parts = [
             f"{p.get('preset', 'custom')} preset",
             f"trained on {p.get('images', 'unknown')} images of {p.get('dataset', 'unknown data')}",
@@ -82,7 +84,8 @@ def read_weights(path: Path, *, method: str | None = None) -> Weights:
     except SafetensorError as error:
         raise BenchError(
             f"{path} is not a readable safetensors file: {error}",
-            hint="It may be damaged or of another format; `bench pretrain` writes weights anew.",
+            hint="It may be damaged: `bench pretrain` writes weights anew. Checkpoints of other code become weights "
+            "with `bench weights convert`.",
         ) from error
     try:
         description = json.loads(metadata[_KEY])
@@ -91,7 +94,7 @@ def read_weights(path: Path, *, method: str | None = None) -> Weights:
     except (KeyError, TypeError, ValueError) as error:
         raise BenchError(
             f"{path} is a safetensors file, but not one that bench wrote: its metadata lacks the description",
-            hint="Pre-train with `bench pretrain`.",
+            hint="Pre-train with `bench pretrain`, or take over an official checkpoint with `bench weights convert`.",
         ) from error
     if method is not None and found != method:
         raise BenchError(
@@ -99,6 +102,15 @@ def read_weights(path: Path, *, method: str | None = None) -> Weights:
             hint=f"Run it with --method {found}.",
         )
     return Weights(path, hashlib.sha256(data).hexdigest(), found, options, provenance, tensors)
+
+
+def describes_itself(path: Path) -> bool:
+    """Whether a file is one that bench wrote (it may still be damaged), and not a checkpoint of other code."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            return _KEY in (stream.metadata() or {})
+    except (SafetensorError, OSError):
+        return path.suffix == ".safetensors"
 
 
 def load_into(network: nn.Module, weights: Weights) -> None:
@@ -109,15 +121,17 @@ def load_into(network: nn.Module, weights: Weights) -> None:
     """
     own = network.state_dict()
     problems = []
-    missing, extra = sorted(own.keys() - weights.tensors.keys()), sorted(weights.tensors.keys() - own.keys())
+    unread: tuple[str, ...] = getattr(network, "unread", ())
+    tensors = {name: value for name, value in weights.tensors.items() if not name.startswith(unread)}
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing:
         problems.append(f"{len(missing)} missing ({_some(missing)})")
     if extra:
         problems.append(f"{len(extra)} not known to the network ({_some(extra)})")
     wrong = [
-        f"{name} {tuple(weights.tensors[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & weights.tensors.keys())
-        if own[name].shape != weights.tensors[name].shape
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & tensors.keys())
+        if own[name].shape != tensors[name].shape
     ]
     if wrong:
         problems.append(f"{len(wrong)} of another shape ({_some(wrong)})")
@@ -126,7 +140,7 @@ def load_into(network: nn.Module, weights: Weights) -> None:
             f"{weights.path} is a checkpoint of another architecture: {'; '.join(problems)}",
             hint=f"It was written with options {json.dumps(weights.options, sort_keys=True)}.",
         )
-    network.load_state_dict(weights.tensors)
+    network.load_state_dict(tensors)
 
 
 def state_sha256(network: nn.Module) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import data, listing, pretrain, reports, run
+from bench.cli import data, listing, pretrain, reports, run, weights
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("check")(reports.check)
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:

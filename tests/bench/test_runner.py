@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import runner
+from bench import network
 from bench.errors import BenchError
 from bench.loading import Preprocessing
 from bench.method import Preset
@@ -26,7 +26,7 @@ from bench.runner import RunRequest, run
 from bench.store import RunStore
 from methods.lead import LEAD
 from protocols.matching import Matching
-from tests.bench.world import TINY_NETWORK, TINY_RECIPE, write_faces
+from tests.bench.world import TINY_NETWORK, TINY_RECIPE, UNTRAINED_TINY_NETWORK, write_faces
 
 QUIET = Progress.silent()
 FEWSHOT = ("counts=[1,5]", "draws=2", "copies=10", "epochs=2")
@@ -61,7 +61,7 @@ def _request(faces: Path, runs: Path, **changes: Any) -> RunRequest:
         "protocol": "matching",
         "dataset": DatasetRequest(f"coco:{faces}"),
         "preprocessing": Preprocessing(image_size=64),
-        "method_options": TINY_NETWORK,
+        "method_options": UNTRAINED_TINY_NETWORK,
         "runs": runs,
         **changes,
     }
@@ -91,8 +91,8 @@ def test_every_protocol_measures_every_method(
     assert trained.status == untrained.status == "ok"
     assert trained.method.feature_dim == untrained.method.feature_dim == 8
     assert trained.id != untrained.id
-    shared = {k: v for k, v in untrained.method.options.items() if k in trained.method.options}
-    assert shared == trained.method.options
+    assert untrained.method.options["network"] == "lead"
+    assert untrained.method.options["options"] == trained.method.options
     for record in (trained, untrained):
         assert record.metrics
         assert all(np.isfinite(part.value) for part in record.metrics)
@@ -127,7 +127,7 @@ def test_method_options_and_seed_make_other_records(faces: Path, tmp_path: Path)
         for changes in (
             {},
             {"seed": 1},
-            {"method_options": [*TINY_NETWORK, "features=hypercolumn"]},
+            {"method_options": [*UNTRAINED_TINY_NETWORK, "init_seed=1"]},
             {"preprocessing": Preprocessing(image_size=32)},
         )
     }
@@ -138,7 +138,7 @@ def test_without_weights_the_default_preset_is_trained_once(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(runner, "DEFAULT_DATASET", f"coco:{faces}")
+    monkeypatch.setattr(network, "DEFAULT_DATASET", f"coco:{faces}")
     tiny = Preset("tiny", dict(o.split("=") for o in TINY_NETWORK), dict(o.split("=") for o in TINY_RECIPE))
     monkeypatch.setitem(LEAD.presets, "tiny", tiny)
     request = _request(
@@ -162,6 +162,8 @@ def test_without_weights_the_default_preset_is_trained_once(
         ({"protocol_options": ("pair=3",)}, "Did you mean 'pairs'"),
         ({"protocol_options": ("pairs=many",)}, "pairs"),
         ({"method_options": ("depth=3",)}, "no option 'depth'"),
+        ({"method_options": ('options={"depth":3}',)}, "no option 'depth'"),
+        ({"method_options": ("network=randon",)}, "Did you mean 'random'"),
         ({"dataset": DatasetRequest("coco:/nowhere/at/all")}, "nowhere"),
         ({"dataset": DatasetRequest("coco")}, "needs a location"),
         ({"dataset": DatasetRequest("synthetic-face")}, "Did you mean 'synthetic-faces'"),
@@ -311,7 +313,7 @@ def test_the_command_line_prints_one_clear_message(faces: Path, tmp_path: Path) 
 def test_json_output_is_the_record(faces: Path, tmp_path: Path) -> None:
     words = _command(
         "run", "-m", "random", "-p", "matching", "-d", f"coco:{faces}", "--runs", str(tmp_path), "--json",
-        "-q", "-P", "pairs=4", "--image-size", "64", *[w for o in TINY_NETWORK for w in ("-M", o)],
+        "-q", "-P", "pairs=4", "--image-size", "64", *[w for o in UNTRAINED_TINY_NETWORK for w in ("-M", o)],
     )  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     (record,), _ = RunStore(tmp_path).load_all()

@@ -13,6 +13,9 @@ SIDE = 64
 POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
 TINY_NETWORK = ["backbone=resnet18", "width=8", "dim=8", "fpn_width=8", "fpn_merged=8"]
+UNTRAINED_TINY_NETWORK = ["options=" + json.dumps(dict(option.split("=") for option in TINY_NETWORK))]
+"""The same for method random, whose network is lead's where nothing else is asked for."""
+
 TINY_RECIPE = [
     "image_size=32",
     "view_size=32",

@@ -1,0 +1,138 @@
+"""Which network a run measures: with weights that are given, released, or trained once; or without any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.conversion import open_weights
+from bench.errors import BenchError
+from bench.features import FeatureExtractor
+from bench.files import cache_folder
+from bench.method import Method
+from bench.opening import DEFAULT_DATASET, DatasetRequest, resolve_options
+from bench.pretraining import PretrainRequest, pretrain
+from bench.progress import Progress
+from bench.record import content_hash
+from bench.seeds import seeded_initialisation
+from bench.weights import Weights, load_into, read_weights, state_sha256
+
+
+@dataclass(frozen=True)
+class NetworkRequest:
+    """What a run was asked to measure.
+
+    Attributes:
+        checkpoint: Weights of bench or an official checkpoint; None: released, shipped or default ones.
+        like: Build the network that this weights file describes, without its weights (for untrained baselines).
+    """
+
+    method: Method
+    checkpoint: Path | None = None
+    like: Path | None = None
+    options: Sequence[str] = ()
+    device: str = "auto"
+    workers: int = 0
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether nothing has to be fetched or trained first."""
+        given = self.checkpoint is not None or self.like is not None
+        return given or not (self.method.fetches_weights or self.method.default_preset)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network, ready to be measured, and what its record says of it."""
+
+    extractor: FeatureExtractor
+    options: dict[str, Any]
+    sha256: str
+    label: str
+
+
+def open_network(request: NetworkRequest, device: torch.device, progress: Progress) -> Network:
+    """The network with its weights, which may be fetched or trained for it.
+
+    Raises:
+        BenchError: for weights that cannot be read or had, or that belong to another network.
+    """
+    method = request.method
+    if request.checkpoint is not None and request.like is not None:
+        raise BenchError("--checkpoint and --like exclude each other")
+    if request.like is not None:
+        return _assemble(request, device, None, method.like(read_weights(request.like)))
+    if request.checkpoint is not None:
+        if not method.presets and not method.checkpoint_formats:
+            raise BenchError(
+                f"method {method.name!r} takes no weights",
+                hint="To build the network that a checkpoint describes, untrained, use --like.",
+            )
+        weights = open_weights(request.checkpoint, method, request.options)
+        return _assemble(request, device, weights, weights.options)
+    released = method.default_checkpoint(_options(request, {}), progress)
+    if released is not None:
+        weights = open_weights(released, method, request.options)
+        return _assemble(request, device, weights, weights.options)
+    if method.default_preset is not None:
+        weights = _trained_once(request, progress)
+        return _assemble(request, device, weights, weights.options)
+    return _assemble(request, device, None, {})
+
+
+def planned_network(request: NetworkRequest) -> FeatureExtractor:
+    """The network that :func:`open_network` will fill after something long: for checks that need no weights."""
+    preset = request.method.presets.get(request.method.default_preset or "")
+    return request.method.build(_options(request, preset.options if preset else {}))
+
+
+def _options(request: NetworkRequest, base: dict[str, Any]) -> Any:
+    method = request.method
+    return resolve_options(method.Options, request.options, f"method {method.name!r}", base=base)
+
+
+def _assemble(
+    request: NetworkRequest, device: torch.device, weights: Weights | None, base: dict[str, Any]
+) -> Network:
+    method, options = request.method, _options(request, base)
+    with seeded_initialisation(0, "initial weights"):
+        extractor = method.build(options)
+    if weights is not None:
+        load_into(extractor, weights)
+    return Network(
+        extractor=extractor.to(device).eval(),
+        options=method.describe(options),
+        sha256=weights.sha256 if weights else state_sha256(extractor),
+        label=weights.label if weights else method.untrained_label(options),
+    )
+
+
+def _trained_once(request: NetworkRequest, progress: Progress) -> Weights:
+    """Where no weights are given and none are shipped: train a small network once, and keep it."""
+    method = request.method
+    job = PretrainRequest(
+        method=method.name,
+        dataset=DatasetRequest(DEFAULT_DATASET),
+        preset=method.default_preset or "",
+        device=request.device,
+        workers=request.workers,
+    )
+    folder = cache_folder("pretrained", f"{method.name}-{job.preset}-{content_hash(_preset_content(method))}")
+    if not (folder / "weights.safetensors").is_file():
+        progress.say(
+            f"No weights are given for {method.name!r} and none are shipped: its '{job.preset}' preset is trained "
+            f"once on {job.dataset.spec} (under 10 minutes on 2 cores) and kept in the cache."
+        )
+    return read_weights(pretrain(replace(job, output=folder), progress), method=method.name)
+
+
+def _preset_content(method: Method) -> dict[str, Any]:
+    preset = method.presets[method.default_preset or ""]
+    return {
+        "options": method.Options(**preset.options).model_dump(mode="json"),
+        "recipe": method.Recipe(**preset.recipe).model_dump(mode="json"),
+    }
