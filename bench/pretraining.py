@@ -16,12 +16,14 @@ from filelock import FileLock, Timeout
 
 from bench import __version__
 from bench.allocator import retain_heap
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.files import require_writable, write_atomically
-from bench.loading import Preprocessing, load_split
-from bench.method import PretrainJob
+from bench.image_cache import ImageCache
+from bench.loading import LoadedSplit, Preprocessing, load_split
+from bench.method import Annotations, Method, PretrainJob
 from bench.opening import (
     DatasetRequest,
+    OpenedDataset,
     choose_device,
     load_method,
     open_dataset,
@@ -30,6 +32,7 @@ from bench.opening import (
 )
 from bench.progress import Progress
 from bench.record import content_hash
+from bench.weights import Weights, read_weights
 
 _JOB_FILE = "job.json"
 
@@ -39,6 +42,8 @@ class PretrainRequest:
     """What ``bench pretrain`` was asked for.
 
     Attributes:
+        variant: One of the method's variants, on top of the preset.
+        initial: Weights to start from: fine-tuning. Their architecture is the job's.
         splits: Splits whose images are used; None: the data set's own choice (never its test split).
         output: Folder of weights, checkpoints and log; None: named after the job, under ``checkpoints``.
     """
@@ -46,6 +51,8 @@ class PretrainRequest:
     method: str
     dataset: DatasetRequest = field(default_factory=DatasetRequest)
     preset: str = "small"
+    variant: str | None = None
+    initial: Path | None = None
     method_options: Sequence[str] = ()
     recipe_options: Sequence[str] = ()
     splits: Sequence[str] | None = None
@@ -71,13 +78,8 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
     method = load_method(request.method)
     if not method.presets:
         raise BenchError(f"method {method.name!r} is not trained: it has nothing to pre-train")
-    preset = preset_of(method.presets, request.preset, f"method {method.name!r}")
-    options = resolve_options(
-        method.Options, request.method_options, f"method {method.name!r}", base=preset.options
-    )
-    recipe = resolve_options(
-        method.Recipe, request.recipe_options, f"recipe of method {method.name!r}", base=preset.recipe
-    )
+    initial = read_weights(request.initial, method=method.name) if request.initial else None
+    options, recipe = _resolve(method, request, initial)
     device = choose_device(request.device)
     precision = _precision(request, device)
     if request.tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -85,7 +87,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             "--tensorboard needs the package 'tensorboard'", hint="Install landmark-bench[logging]."
         )
     dataset = open_dataset(request.dataset)
-    splits = tuple(request.splits or dataset.provider.pretraining_splits(dataset.location, dataset.options))
+    splits = tuple(request.splits or _default_splits(method, dataset))
     opened = [dataset.open(split) for split in splits]
     name = opened[0].name
     identity = {
@@ -96,10 +98,11 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         "seed": request.seed,
         "precision": precision,
     }
+    if initial is not None:
+        identity["initial"] = initial.sha256
     where = re.sub(r"\W+", "-", name)
-    output = request.output or Path(
-        "checkpoints", f"{method.name}-{request.preset}-{where}-{content_hash(identity)[:8]}"
-    )
+    called = "-".join(part for part in (method.name, request.preset, request.variant) if part)
+    output = request.output or Path("checkpoints", f"{called}-{where}-{content_hash(identity)[:8]}")
     require_writable(output)
     with _only_process(output):
         _claim(output, identity)
@@ -107,13 +110,13 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         if weights.is_file():
             progress.say(f"finished weights of this very job are there: {weights}")
             return weights
+        preprocessing, cache = Preprocessing(image_size=recipe.image_size), ImageCache.from_environment()
         loaded = [
-            load_split(
-                part, Preprocessing(image_size=recipe.image_size), workers=request.workers, progress=progress
-            )
+            load_split(part, preprocessing, workers=request.workers, progress=progress, cache=cache)
             for part in opened
         ]
-        images = torch.cat([part.images for part in loaded])
+        # A single split stays mapped from the cache instead of filling the memory.
+        images = loaded[0].images if len(loaded) == 1 else torch.cat([part.images for part in loaded])
         provenance: dict[str, Any] = {
             "dataset": name,
             "dataset_options": dataset.options.model_dump(mode="json"),
@@ -122,6 +125,8 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             "fingerprints": identity["data"],
             "images": len(images),
             "preset": request.preset,
+            "variant": request.variant,
+            "initial": {"sha256": initial.sha256, "label": initial.label} if initial else None,
             "recipe": identity["recipe"],
             "seed": request.seed,
             "precision": precision,
@@ -130,8 +135,8 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         if images.shape[0] < 2:
             raise BenchError(f"pre-training needs at least 2 images, got {images.shape[0]}")
         progress.say(
-            f"pre-training [bold]{method.name}[/bold] ({request.preset}) on {len(images)} images of "
-            f"{name}, output in {output}"
+            f"pre-training [bold]{method.name}[/bold] ({called.removeprefix(method.name + '-')}) on "
+            f"{len(images)} images of {name}, output in {output}"
         )
         job = PretrainJob(
             images=images,
@@ -145,8 +150,50 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             precision=precision,
             snapshot_every=request.snapshot_every,
             tensorboard=request.tensorboard,
+            initial=initial,
+            annotations=_annotations(loaded) if method.learns_from_annotations else None,
         )
         return method.pretrain(job)
+
+
+def _resolve(method: Method, request: PretrainRequest, initial: Weights | None) -> tuple[Any, Any]:
+    """Options and recipe: the preset, the variant on top of it, and what the user typed on top of both."""
+    what = f"method {method.name!r}"
+    preset = preset_of(method.presets, request.preset, what)
+    options, recipe = dict(preset.options), dict(preset.recipe)
+    if request.variant is not None:
+        if request.variant not in method.variants:
+            raise BenchError(
+                f"{what} has no variant {request.variant!r}",
+                hint=did_you_mean(request.variant, method.variants),
+            )
+        variant = method.variants[request.variant]
+        options |= variant.options
+        recipe |= variant.recipe
+    if initial is not None:
+        options = dict(initial.options)  # the network is the one that the weights are of
+    return (
+        resolve_options(method.Options, request.method_options, what, base=options),
+        resolve_options(method.Recipe, request.recipe_options, f"recipe of {what}", base=recipe),
+    )
+
+
+def _default_splits(method: Method, dataset: OpenedDataset) -> tuple[str, ...]:
+    if method.learns_from_annotations:
+        return (dataset.provider.evaluation_splits(dataset.location, dataset.options)[0],)
+    return tuple(dataset.provider.pretraining_splits(dataset.location, dataset.options))
+
+
+def _annotations(parts: Sequence[LoadedSplit]) -> Annotations:
+    schemas = {part.schema.names for part in parts}
+    if len(schemas) > 1:
+        counts = ", ".join(f"{part.name} has {len(part.schema.names)} landmarks" for part in parts)
+        raise BenchError(
+            f"the splits do not annotate the same landmarks: {counts}", hint="Choose one with --split."
+        )
+    return Annotations(
+        points=torch.cat([part.points for part in parts]), visible=torch.cat([part.visible for part in parts])
+    )
 
 
 def _precision(request: PretrainRequest, device: torch.device) -> str:

@@ -95,7 +95,9 @@ def _crop(images: Tensor, boxes: Tensor, flipped: Tensor, settings: ViewSettings
     theta[:, 1, 1] = boxes[:, 3]
     theta[:, 0, 2] = 2 * boxes[:, 0] - 1
     theta[:, 1, 2] = 2 * boxes[:, 1] - 1
-    grid = F.affine_grid(theta, [images.shape[0], 3, settings.size, settings.size], align_corners=False)
+    # Autocast would round the crop's corners to the three digits of bfloat16.
+    with torch.autocast(images.device.type, enabled=False):
+        grid = F.affine_grid(theta, [images.shape[0], 3, settings.size, settings.size], align_corners=False)
     return F.grid_sample(
         images, grid, mode=settings.interpolation, padding_mode="border", align_corners=False
     )
@@ -114,12 +116,28 @@ def adjust_colours(
 
     A factor of 1 (and a hue shift of 0, in turns) leaves an image as it is.
     """
-    b, c, s = (f[:, None, None, None] for f in (brightness, contrast, saturation))
-    images = (images * b).clamp_(0, 1)
-    mean = luminance(images).mean(dim=(2, 3), keepdim=True)
-    images = (images * c + mean * (1 - c)).clamp_(0, 1)
-    images = (images * s + luminance(images) * (1 - s)).clamp_(0, 1)
+    images = adjust_brightness(images, brightness)
+    images = adjust_contrast(images, contrast)
+    images = adjust_saturation(images, saturation)
     return shift_hue(images, hue)
+
+
+def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with black; ``factor`` (B,)."""
+    return (images * factor[:, None, None, None]).clamp_(0, 1)
+
+
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the image's mean grey; ``factor`` (B,)."""
+    factor = factor[:, None, None, None]
+    mean = luminance(images).mean(dim=(2, 3), keepdim=True)
+    return (images * factor + mean * (1 - factor)).clamp_(0, 1)
+
+
+def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the grey image; ``factor`` (B,)."""
+    factor = factor[:, None, None, None]
+    return (images * factor + luminance(images) * (1 - factor)).clamp_(0, 1)
 
 
 def shift_hue(images: Tensor, shift: Tensor) -> Tensor:

@@ -15,6 +15,13 @@ def pretrain(
     dataset: Dataset = "synthetic-faces",
     dataset_options: DatasetOptions = None,
     preset: Annotated[str, typer.Option(help="paper, small or tiny; see: bench show METHOD.")] = "small",
+    variant: Annotated[
+        str | None, typer.Option(help="A network or ablation of the paper's tables; see: bench show METHOD.")
+    ] = None,
+    initial: Annotated[
+        Path | None,
+        typer.Option("--init", help="Weights to start from: fine-tuning."),
+    ] = None,
     method_options: MethodOptions = None,
     recipe_options: Annotated[
         list[str] | None,
@@ -46,7 +53,11 @@ def pretrain(
 
       bench pretrain --method lead --dataset coco:my/faces --preset small
 
+      bench pretrain -m dve --variant smallnet-3 --preset paper --dataset coco:my/faces
+
       bench pretrain -m lead -R stage1_epochs=10 -M dim=128 -o checkpoints/lead-128
+
+      bench pretrain -m thewlis --init celeba.safetensors --dataset coco:my/faces
     """
     from bench.opening import DatasetRequest
     from bench.pretraining import PretrainRequest
@@ -59,6 +70,8 @@ def pretrain(
                 method=method,
                 dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
                 preset=preset,
+                variant=variant,
+                initial=initial,
                 method_options=tuple(method_options or ()),
                 recipe_options=tuple(recipe_options or ()),
                 splits=tuple(splits) if splits else None,
