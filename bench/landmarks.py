@@ -112,6 +112,34 @@ class NoOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+@dataclass(frozen=True)
+class Requirement:
+    """A file or folder that a published data set consists of; the user puts it there, nothing is downloaded.
+
+    Attributes:
+        path: Relative to the data set's location; with ``*``, every match is meant.
+        what: What it is, in words.
+        source: Where it is had: name of the site and its address.
+        count: Published number of non-blank lines of a file, of files in a folder (sub-folders included), or of
+            the files that match a path with ``*``.
+        sha256: Published digests of the file; one must fit. ``md5`` likewise.
+        bytes: Published size of the file.
+        optional: Whether the data set opens without it.
+        alternatives: Other usual places, looked at in order where ``path`` is not there.
+    """
+
+    path: str
+    what: str
+    source: str
+    kind: Literal["file", "folder"] = "file"
+    count: int | None = None
+    sha256: tuple[str, ...] = ()
+    md5: tuple[str, ...] = ()
+    bytes: int | None = None
+    optional: bool = False
+    alternatives: tuple[str, ...] = ()
+
+
 class DatasetProvider(ABC):
     """What the entry-point group ``bench.datasets`` names: opens the splits of a data set.
 
@@ -124,6 +152,8 @@ class DatasetProvider(ABC):
     needs_location: ClassVar[bool] = False
     train_split: ClassVar[str] = "train"
     test_split: ClassVar[str] = "test"
+    info: ClassVar[DatasetInfo | None] = None
+    """Metadata, where it does not depend on the location."""
 
     @abstractmethod
     def splits(self, location: str | None, options: BaseModel) -> tuple[str, ...]:
@@ -141,6 +171,11 @@ class DatasetProvider(ABC):
     def pretraining_splits(self, location: str | None, options: BaseModel) -> tuple[str, ...]:
         """The splits whose images pre-training may use (never the test split)."""
         return (self.evaluation_splits(location, options)[0],)
+
+    def requirements(self, options: BaseModel) -> tuple[Requirement, ...]:
+        """What must lie in the location; ``bench data verify`` checks it before anything is opened."""
+        del options
+        return ()
 
 
 def no_landmarks(count: int = 0) -> tuple[Tensor, Tensor]:

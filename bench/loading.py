@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional as tvf
 
-from bench.errors import BenchError
+from bench.decoding import Decoded, decode, gather
+from bench.errors import BenchError, did_you_mean
+from bench.image_cache import ImageCache
 from bench.landmarks import LandmarkDataset, LandmarkSchema
 from bench.progress import Progress
 
@@ -21,22 +22,49 @@ class Preprocessing(BaseModel):
 
     The image is resized (antialiased bilinear, aspect ratio ignored) to a square working frame of
     ``image_size + 2 * margin`` pixels. Warps act on the working frame; then ``margin`` pixels are removed on
-    each side. ContrastLandmarks' faces are ``image_size=96, margin=20`` (136 to 96).
+    each side.
+
+    Convention:
+        Points are corner-origin before and after. ``exact`` scales them as the pixels: q s. ``official`` is the
+        arithmetic of DVE's and ContrastLandmarks' loaders, which scale coordinates whose origin is a pixel's
+        centre: (q - 0.5) s + 0.5. It is off by 0.5 (1 - s) px and part of the published numbers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     image_size: int = Field(default=96, ge=16, le=1024)
     margin: int = Field(default=0, ge=0, le=512)
+    points: Literal["exact", "official"] = "exact"
 
     @property
     def working_size(self) -> int:
         return self.image_size + 2 * self.margin
 
 
+PREPROCESSINGS = {
+    "square-96": Preprocessing(),
+    "dve-70": Preprocessing(image_size=70, margin=15, points="official"),
+    "contrast-96": Preprocessing(image_size=96, margin=20, points="official"),
+    "contrast-128": Preprocessing(image_size=128, margin=27, points="official"),
+}
+"""The papers' sizes: 100 to 70 (DVE's SmallNet); 136 to 96 (DVE's Hourglass, ContrastLandmarks, LEAD); 182 to 128,
+ContrastLandmarks' larger images, whose sizes are not published: the margin keeps the proportion of 136 to 96."""
+
+
+def named_preprocessing(name: str) -> Preprocessing:
+    """One of ``PREPROCESSINGS``.
+
+    Raises:
+        BenchError: where there is none of that name.
+    """
+    if name not in PREPROCESSINGS:
+        raise BenchError(f"no preprocessing is called {name!r}", hint=did_you_mean(name, PREPROCESSINGS))
+    return PREPROCESSINGS[name]
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedSplit:
-    """A whole split in memory.
+    """A whole split, in memory or mapped from the cache of decoded images.
 
     Shapes:
         images: (N, 3, S, S), uint8.  points: (N, K, 2), float32, pixels of ``images``, corner origin.
@@ -79,72 +107,44 @@ class LoadedSplit:
         )
 
 
-_Item = tuple[Tensor, Tensor, Tensor, str | None]
-
-
-class _Resized(Dataset[_Item | BenchError]):
-    """Hands errors over as values: raised in a worker, they would arrive as the text of its traceback."""
-
-    def __init__(self, dataset: LandmarkDataset, side: int) -> None:
-        self.dataset, self.side = dataset, side
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> _Item | BenchError:
-        try:
-            sample = self.dataset[index]
-        except BenchError as error:
-            return error
-        height, width = sample.image.shape[-2:]
-        image = tvf.resize(sample.image, [self.side, self.side], antialias=True)
-        scale = torch.tensor([self.side / width, self.side / height])
-        return image, sample.points * scale, sample.visible, sample.identity
-
-
-def _unchanged(item: Any) -> Any:
-    return item  # a named function, since spawned workers cannot receive a lambda
-
-
 def load_split(
     dataset: LandmarkDataset,
     preprocessing: Preprocessing,
     *,
     workers: int = 0,
     progress: Progress | None = None,
+    cache: ImageCache | None = None,
 ) -> LoadedSplit:
-    """Decode and resize every image of a split, in order.
+    """Decode and resize every image of a split, in order; or map what the cache holds of it.
+
+    Args:
+        workers: Processes that decode; they never change a pixel.
+        cache: Where decoded images are kept; None: they are decoded into memory.
 
     Raises:
-        BenchError: names the first image that cannot be read; none is skipped silently.
+        BenchError: names the first image that cannot be read; none is skipped silently or counted twice.
     """
     if len(dataset) == 0:
         raise BenchError(f"split {dataset.split!r} of {dataset.name!r} is empty")
+    progress = progress or Progress.silent()
     side = preprocessing.working_size
-    count, points_count = len(dataset), len(dataset.schema.names)
-    images = torch.empty(count, 3, side, side, dtype=torch.uint8)
-    points = torch.zeros(count, points_count, 2)
-    visible = torch.zeros(count, points_count, dtype=torch.bool)
-    identities: list[str | None] = []
-    loader = DataLoader(_Resized(dataset, side), batch_size=None, num_workers=workers, collate_fn=_unchanged)
-    dataset[0]  # a procedural set renders itself here, with a bar of its own
-    track = (progress or Progress.silent()).track(loader, f"reading {dataset.name} {dataset.split}", count)
-    for i, item in enumerate(track):
-        if isinstance(item, BenchError):
-            raise item
-        image, where, seen, identity = item
-        images[i] = image
-        if len(where):
-            points[i], visible[i] = where, seen
-        identities.append(identity)
+    read = partial(decode, dataset, side, workers=workers, progress=progress)
+    kept = None if cache is None else cache.open(dataset, side, read, progress)
+    decoded = gather(read(), len(dataset)) if kept is None else kept
     return LoadedSplit(
         name=f"{dataset.name}/{dataset.split}",
         fingerprint=dataset.fingerprint,
         ids=dataset.ids,
-        identities=tuple(identities),
-        images=images,
-        points=points,
-        visible=visible,
+        identities=decoded.identities,
+        images=decoded.images,
+        points=_resized_points(decoded, preprocessing),
+        visible=decoded.visible,
         schema=dataset.schema,
         margin=preprocessing.margin,
     )
+
+
+def _resized_points(decoded: Decoded, preprocessing: Preprocessing) -> Tensor:
+    scale = preprocessing.working_size / decoded.sizes.double()[:, None, :]
+    origin = 0.5 if preprocessing.points == "official" else 0.0
+    return ((decoded.points.double() - origin) * scale + origin).float()

@@ -33,7 +33,8 @@ def run(
     dataset_options: DatasetOptions = None,
     preset: Annotated[str, typer.Option(help="quick, or paper for the paper's epochs and draws.")] = "quick",
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", "-c", help="Weights written by: bench pretrain.")
+        Path | None,
+        typer.Option("--checkpoint", "-c", help="Weights of bench pretrain, or an official checkpoint."),
     ] = None,
     like: Annotated[
         Path | None, typer.Option(help="Build the network of this weights file, untrained (method random).")
@@ -45,13 +46,20 @@ def run(
     ] = None,
     train_split: Annotated[str | None, typer.Option(help="Instead of the data set's own choice.")] = None,
     test_split: Annotated[str | None, typer.Option(help="Instead of the data set's own choice.")] = None,
-    image_size: Annotated[int, typer.Option(help="Side of the method's input, in pixels.")] = 96,
+    preprocessing: Annotated[
+        str,
+        typer.Option(help="square-96, dve-70, contrast-96 or contrast-128: sizes and crop of the papers."),
+    ] = "square-96",
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side of the method's input, in pixels, instead of the preprocessing's."),
+    ] = None,
     margin: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Border that images are resized with and that is cut off again; 20 as in the papers."
+            help="Border that images are resized with and that is cut off again, instead of the preprocessing's."
         ),
-    ] = 0,
+    ] = None,
     runs: Runs = Path("runs"),
     seed: Seed = 0,
     device: Device = "auto",
@@ -72,17 +80,25 @@ def run(
       bench run -m lead -p regression -c checkpoints/lead/weights.safetensors -d coco:my/faces -D landmarks=68
 
       bench run -m random --like checkpoints/lead/weights.safetensors -p matching
+
+      bench run -m dve -p matching -d mafl:path/to/celeba --preprocessing contrast-96
     """
     from rich.console import Console
 
     from bench.errors import BenchError
-    from bench.loading import Preprocessing
+    from bench.loading import Preprocessing, named_preprocessing
     from bench.opening import DatasetRequest, resolve_options
     from bench.progress import Progress
     from bench.runner import RunRequest
     from bench.runner import run as run_cell
 
-    sizes = resolve_options(Preprocessing, [f"image_size={image_size}", f"margin={margin}"], "preprocessing")
+    typed = {"image_size": image_size, "margin": margin}
+    sizes = resolve_options(
+        Preprocessing,
+        [f"{key}={value}" for key, value in typed.items() if value is not None],
+        "preprocessing",
+        base=named_preprocessing(preprocessing).model_dump(),
+    )
     with continuable():
         result = run_cell(
             RunRequest(

@@ -9,7 +9,12 @@ those of the official DVE checkpoints.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
+
+Padding = Literal["zeros", "replicate"]
+"""What lies beyond the border. Zeros tell cells within the receptive field's radius how far the border is."""
 
 TRUNK_CHANNELS = 256
 """Channels of the fifth convolution, the last one before the output."""
@@ -23,21 +28,27 @@ class SmallNet(nn.Module):
         negative_slope: Of the leaky ReLUs; 0 gives plain ReLUs.
         final_norm: Batch norm and ReLU after the last convolution too, as the 2017 paper is worded.
         max_pool: DVE's code can leave the pooling out; the output then has the input's size.
+        padding: Zeros in DVE's code; the 2017 paper does not say.
 
     Shapes:
         forward: (B, 3, H, W) -> (B, channels, H // 2, W // 2).
     """
 
     def __init__(
-        self, channels: int, negative_slope: float = 0.2, final_norm: bool = False, max_pool: bool = True
+        self,
+        channels: int,
+        negative_slope: float = 0.2,
+        final_norm: bool = False,
+        max_pool: bool = True,
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        self.conv1 = _block(3, 20, kernel=5, slope=negative_slope)
+        self.conv1 = _block(3, 20, kernel=5, slope=negative_slope, padding=padding)
         self.pool = nn.MaxPool2d(2, stride=2) if max_pool else nn.Identity()
-        self.conv2 = _block(20, 48, kernel=5, slope=negative_slope)
-        self.conv3 = _block(48, 64, kernel=5, dilation=2, slope=negative_slope)
-        self.conv4 = _block(64, 80, kernel=3, dilation=4, slope=negative_slope)
-        self.conv5 = _block(80, TRUNK_CHANNELS, kernel=3, dilation=2, slope=negative_slope)
+        self.conv2 = _block(20, 48, kernel=5, slope=negative_slope, padding=padding)
+        self.conv3 = _block(48, 64, kernel=5, dilation=2, slope=negative_slope, padding=padding)
+        self.conv4 = _block(64, 80, kernel=3, dilation=4, slope=negative_slope, padding=padding)
+        self.conv5 = _block(80, TRUNK_CHANNELS, kernel=3, dilation=2, slope=negative_slope, padding=padding)
         self.conv6 = nn.Conv2d(TRUNK_CHANNELS, channels, kernel_size=1)
         self.final = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if final_norm else nn.Identity()
         for module in self.modules():
@@ -58,11 +69,14 @@ class SmallNet(nn.Module):
 
 
 def _block(
-    channels_in: int, channels_out: int, kernel: int, slope: float, dilation: int = 1
+    channels_in: int, channels_out: int, kernel: int, slope: float, padding: Padding, dilation: int = 1
 ) -> nn.Sequential:
-    padding = dilation * (kernel // 2)
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel_size=kernel, padding=padding, dilation=dilation),
-        nn.BatchNorm2d(channels_out),
-        nn.LeakyReLU(slope, inplace=True),
+    convolution = nn.Conv2d(
+        channels_in,
+        channels_out,
+        kernel_size=kernel,
+        padding=dilation * (kernel // 2),
+        dilation=dilation,
+        padding_mode=padding,
     )
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.LeakyReLU(slope, inplace=True))
