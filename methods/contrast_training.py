@@ -1,0 +1,223 @@
+"""ContrastLandmarks' two stages: momentum contrast of whole images, and the projection of the hypercolumn."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.errors import BenchError
+from bench.method import PretrainJob, Recipe
+from bench.seeds import seeded_initialisation
+from methods.augmentation import ViewSettings, random_views
+from methods.contrast_network import EMBEDDING, ContrastNetwork
+from methods.networks.resnet import ResNet
+from methods.objectives.byol import update_ema
+from methods.objectives.equivariant_similarity import equivariant_similarity_loss
+from methods.objectives.moco import MoCoQueue, moco_loss
+from methods.photometric import colour_jitter, jpeg_noise, pca_lighting
+from methods.schedule import epoch_cosine
+from methods.training import Batch, Stage, export_weights, steps_for
+
+PROJECTOR_STRIDE = 4
+"""Pixels per cell of the hypercolumns that the projector is trained on (24x24 for 96 pixels; released code)."""
+
+
+class ContrastRecipe(Recipe):
+    """Pre-training; the defaults are those of the supplement's section 3 and the released code, else noted."""
+
+    image_size: int = Field(
+        default=136, description="Side of the frame in which views are made; released: 136 faces, 96 birds."
+    )
+    margin: int = Field(
+        default=20, ge=0, description="Removed on every side of a finished view; released: 20 faces, 0 birds."
+    )
+    min_crop: float = Field(
+        default=0.2, gt=0, le=1, description="Smallest random crop, as part of the frame's area."
+    )
+    jpeg_noise: bool = Field(default=True, description="Compress views; costs about a millisecond a view.")
+    jitter: float = Field(default=0.4, ge=0, description="Of brightness, contrast and saturation.")
+    lighting: float = Field(default=0.1, ge=0, description="Spread of the PCA lighting.")
+
+    stage1_epochs: int = Field(default=800, ge=0, description="0: stage 2 only, on the initial weights.")
+    batch_size: int = Field(default=256, ge=2)
+    learning_rate: float = 0.03
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    temperature: float = Field(default=0.07, gt=0, description="Of the contrast between images.")
+    queue: int = Field(default=4096, ge=1, description="Earlier images that an image is told from.")
+    ema: float = Field(default=0.999, ge=0, lt=1, description="Momentum of the averaged network.")
+    groups: int = Field(
+        default=4,
+        ge=1,
+        description="Parts of a batch that are normalised apart, as on the paper's 4 GPUs; keys are shuffled first.",
+    )
+
+    stage2_epochs: int = Field(default=10, ge=1)
+    stage2_batch_size: int = Field(default=32, ge=1)
+    stage2_learning_rate: float = 1e-3
+    stage2_weight_decay: float = 5e-4
+    stage2_temperature: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of the similarity of cells; None: as released, 1/8 for 64 channels, else 1/7 (the supplement "
+        "has 1/7 for all).",
+    )
+    stage2_power: float = Field(default=0.5, gt=0, description="Of the distance in the loss.")
+    stage2_augmentation: bool = Field(
+        default=True,
+        description="Train the projector on views like stage 1's, as the released script does; the supplement says "
+        "that it saw plain images.",
+    )
+
+    def view_size(self) -> int:
+        return self.image_size - 2 * self.margin
+
+
+def stage_one(job: PretrainJob, network: ContrastNetwork) -> Stage:
+    """Momentum contrast: two views of an image are more alike than it and the images of the queue."""
+    recipe: ContrastRecipe = job.recipe
+    _check(recipe)
+    encoder = network.encoder.train()
+    average = copy.deepcopy(encoder).requires_grad_(False)
+    with seeded_initialisation(job.seed, "queue"):
+        queue = MoCoQueue(recipe.queue, EMBEDDING).to(job.device)
+
+    def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        first, second = (random_view(batch.images, recipe, generator) for _ in range(2))
+        query = _embed(encoder, network.normalise(first), recipe.groups)
+        with torch.no_grad():
+            # Batch norm takes the statistics of the batch here too, as released. A query must not recognise its key
+            # by them, so keys are normalised in other company (MoCo, section 3.3, shuffling batch norm).
+            order = torch.randperm(len(batch), generator=generator).to(second.device)
+            shuffled = _embed(average, network.normalise(second[order]), recipe.groups)
+            key = torch.empty_like(shuffled).index_copy_(0, order, shuffled)
+        loss = moco_loss(query, key, queue.memory, recipe.temperature)
+        queue.enqueue(key)
+        return {"loss": loss}
+
+    steps, learning_rate = _schedule(job, recipe.stage1_epochs, recipe.batch_size, recipe.learning_rate)
+    return Stage(
+        name="stage1",
+        modules={"encoder": encoder, "average": average, "queue": queue},
+        optimiser=torch.optim.SGD(
+            encoder.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        ),
+        steps=steps,
+        batch_size=recipe.batch_size,
+        learning_rate=learning_rate,
+        losses=losses,
+        after_step=lambda _: update_ema(average, encoder, recipe.ema),
+        export=exporter(job, network.without_projector(), "stage 1"),
+    )
+
+
+def stage_two(job: PretrainJob, network: ContrastNetwork) -> Stage:
+    """The projection of the frozen hypercolumn in which a cell is like its neighbours only (equation 3)."""
+    recipe: ContrastRecipe = job.recipe
+    _check(recipe)
+    projector = network.projector
+    assert projector is not None
+    network.encoder.requires_grad_(False).eval()
+    projector.train()
+    temperature = recipe.stage2_temperature or (1 / 8 if network.options.dim == 64 else 1 / 7)
+
+    def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        view = random_view if recipe.stage2_augmentation else plain_view
+        images = view(batch.images, recipe, generator)
+        side = images.shape[-1] // PROJECTOR_STRIDE
+        with torch.no_grad():
+            hypercolumn = network.hypercolumn(images).defined_at((side, side))
+        with torch.autocast(images.device.type, enabled=False):  # a soft-max over hundreds of cells follows
+            maps = projector(hypercolumn.to(dtype=torch.float32))
+        loss = equivariant_similarity_loss(maps, PROJECTOR_STRIDE, temperature, recipe.stage2_power)
+        return {"loss": loss}
+
+    peak = recipe.stage2_learning_rate
+    steps, learning_rate = _schedule(
+        job, recipe.stage2_epochs, recipe.stage2_batch_size, peak, floor=0.0008 * peak
+    )
+    return Stage(
+        name="stage2",
+        modules={"projector": projector},
+        optimiser=torch.optim.Adam(
+            projector.parameters(), lr=peak, betas=(0.5, 0.999), weight_decay=recipe.stage2_weight_decay
+        ),
+        steps=steps,
+        batch_size=recipe.stage2_batch_size,
+        learning_rate=learning_rate,
+        losses=losses,
+        export=exporter(job, network, "stage 2"),
+    )
+
+
+def random_view(images: Tensor, recipe: ContrastRecipe, generator: torch.Generator) -> Tensor:
+    """JPEG noise, a random crop brought back to the frame's size, other colours; the margin is removed last.
+
+    In this order, as released, and without flips: colours are judged by the whole frame, margin included.
+
+    Shapes:
+        images: (B, 3, S, S), float in [0, 1].  returns: (B, 3, S - 2 margin, S - 2 margin).
+    """
+    crop = ViewSettings(
+        size=images.shape[-1],
+        crop_scale=(recipe.min_crop, 1.0),
+        interpolation="bilinear",
+        flip=0.0,
+        jitter=0.0,
+        grey=0.0,
+        blur=0.0,
+    )
+    with torch.autocast(images.device.type, enabled=False):
+        if recipe.jpeg_noise:
+            images = jpeg_noise(images, generator)
+        views = random_views(images, crop, generator)
+        views = colour_jitter(views, generator, recipe.jitter, recipe.jitter, recipe.jitter)
+        return plain_view(pca_lighting(views, generator, recipe.lighting), recipe, generator)
+
+
+def plain_view(images: Tensor, recipe: ContrastRecipe, generator: torch.Generator) -> Tensor:
+    """The frame without its margin."""
+    del generator
+    inside = slice(recipe.margin, images.shape[-1] - recipe.margin)
+    return images[..., inside, inside]
+
+
+def exporter(job: PretrainJob, network: ContrastNetwork, stage: str) -> Callable[..., None]:
+    """A stage's ``export``, with the options of the network that it writes."""
+    return export_weights(replace(job, options=network.options), "contrast", network, stage)
+
+
+def _embed(encoder: ResNet, images: Tensor, groups: int) -> Tensor:
+    """As ``ResNet.embed`` of every group, with the last division in single precision."""
+    assert encoder.fc is not None
+    # At least two images a group, below which batch norm has no statistics of its deepest maps.
+    groups = max(1, min(groups, len(images) // 2))
+    pooled = torch.cat([encoder.pooled(part) for part in images.tensor_split(groups)])
+    return F.normalize(encoder.fc(pooled).float(), dim=1)
+
+
+def _schedule(
+    job: PretrainJob, epochs: int, batch_size: int, peak: float, floor: float = 0.0
+) -> tuple[int, Callable[[int], float]]:
+    """The number of steps, and the learning rate of a step."""
+    per_epoch = steps_for(1, len(job.images), batch_size)
+    return epochs * per_epoch, lambda step: epoch_cosine(step, per_epoch, epochs, peak, floor)
+
+
+def _check(recipe: ContrastRecipe) -> None:
+    side = recipe.view_size()
+    if side <= 0 or side % PROJECTOR_STRIDE:
+        raise BenchError(
+            f"frames of {recipe.image_size} px without margins of {recipe.margin} px are {side} px wide, not a "
+            f"multiple of {PROJECTOR_STRIDE}",
+            hint="Change image_size or margin: 136 and 20 for faces, 96 and 0 for birds, as published.",
+        )

@@ -1,0 +1,523 @@
+"""ContrastLandmarks: its network against the official numbers, its views, stages, resumption and checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.errors import BenchError
+from bench.method import CheckpointFormat, PretrainJob
+from bench.progress import Progress, Task
+from bench.seeds import seeded_initialisation
+from bench.weights import load_into, read_weights
+from methods.contrast import ContrastLandmarks, ContrastNetwork, ContrastOptions, ContrastRecipe
+from methods.contrast_training import random_view, stage_one, stage_two
+from methods.networks.projector import Projector
+from methods.networks.resnet import Backbone, ResNet
+from methods.objectives.equivariant_similarity import equivariant_similarity_loss
+from methods.training import Batch, Stage
+from tests.goldens import SHARED, fill_parameters, golden
+
+OPTIONS = ContrastOptions(backbone="resnet18", width=8, features="projected", dim=6)
+RECIPE = ContrastRecipe(
+    image_size=40,
+    margin=4,
+    batch_size=8,
+    stage1_epochs=2,
+    queue=20,
+    ema=0.9,
+    stage2_batch_size=8,
+    stage2_epochs=2,
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def job(output: Path, **changes: Any) -> PretrainJob:
+    images = torch.randint(0, 256, (18, 3, 40, 40), dtype=torch.uint8, generator=generator())
+    made = PretrainJob(
+        images=images,
+        options=OPTIONS,
+        recipe=RECIPE,
+        output=output,
+        seed=3,
+        device=torch.device("cpu"),
+        progress=Progress.silent(),
+        provenance={"dataset": "noise", "preset": "test", "images": 18},
+    )
+    return replace(made, **changes)
+
+
+# --- the network ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backbone", "published"),
+    [("resnet18", 11_242_176), ("resnet50half", 6_033_728), ("resnet50", 23_770_304)],
+)
+def test_parameter_counts_are_the_published_ones(backbone: Backbone, published: int) -> None:
+    network = ContrastNetwork(ContrastOptions(backbone=backbone))
+    assert sum(p.numel() for p in network.parameters()) == published
+
+
+def test_features_have_the_published_sizes() -> None:
+    images = torch.rand(1, 3, 96, 96)
+    network = ContrastNetwork(ContrastOptions())
+    hypercolumn = network.extract(images)
+    assert hypercolumn.layout == ((2048, 3, 3), (1024, 6, 6), (512, 12, 12), (256, 24, 24))
+    assert hypercolumn.size == (48, 48)
+    assert hypercolumn.normalisation == "per_level"
+    conv4 = ContrastNetwork(ContrastOptions(features="conv4"), network.encoder).extract(images)
+    assert conv4.layout == ((1024, 6, 6),)
+    assert conv4.size == (6, 6)
+    assert torch.equal(conv4.levels[0], hypercolumn.levels[1])
+    projected = ContrastNetwork(ContrastOptions(features="projected", dim=128), network.encoder)
+    maps = projected.extract(images)
+    assert maps.layout == ((128, 48, 48),)
+    assert maps.size == (48, 48)
+    assert maps.normalisation == "joint"
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize(("mode", "dim"), [("softmax", 64), ("softmax", 5), ("linear", 5)])
+def test_projected_features_are_those_of_the_dense_hypercolumn(mode: Any, dim: int, stride: Any) -> None:
+    options = ContrastOptions(
+        backbone="resnet18",
+        width=8,
+        features="projected",
+        dim=dim,
+        projector_mode=mode,
+        projected_stride=stride,
+    )
+    # In double precision, where a soft-max of large scores does not enlarge rounding.
+    network = ContrastNetwork(options).eval().double()
+    assert network.projector is not None
+    images = torch.rand(2, 3, 64, 64, generator=generator(), dtype=torch.float64)
+    with torch.no_grad():
+        side = 64 // stride
+        scores = network.projector.reg_conv(network.hypercolumn(images).dense((side, side)))
+    if mode == "softmax":
+        weights = ((6.5 if dim == 64 else 7.0) * scores).exp()
+        scores = weights / weights.sum(dim=(2, 3), keepdim=True)
+    found = network.extract(images)
+    assert found.size == (32, 32)
+    torch.testing.assert_close(found.levels[0], scores, atol=1e-10, rtol=1e-8)
+
+
+@pytest.mark.parametrize("mode", ["softmax", "linear"])
+def test_golden_matching_from_images_to_errors(mode: Any) -> None:
+    match = pytest.importorskip("protocols.correspondence").match
+    stored = golden("contrast/d2_matching_e2e.npz")
+    run = f"{mode}64"
+    options = ContrastOptions(
+        backbone="resnet18", features="projected", projector_mode=mode, projected_stride=1
+    )
+    network = ContrastNetwork(options)
+    fill_parameters(network.encoder, float(stored["gain_resnet18"]), prefix="encoder.module.")
+    assert isinstance(network.projector, Projector)
+    fill_parameters(network.projector, float(stored["gain_projector"]), prefix="module.")
+
+    def features(images: Any) -> Any:
+        return network.extract(torch.from_numpy(images)).defined_at((96, 96))
+
+    first, second = stored["x_u8"][:, :3], stored["x_u8"][:, 3:]
+    source = features(first[::2])
+    wanted = stored[f"{run}__feat_pix"]
+    pixel = source.levels[0][0, :, 40, 31]
+    np.testing.assert_allclose(pixel, wanted, atol=1e-4 * np.abs(wanted).max(), rtol=0)
+    maps = network.extract(torch.from_numpy(first[:2])).levels[0].double()
+    stats = [maps.mean(), maps.std(correction=0), maps.norm(), maps.abs().max()]
+    np.testing.assert_allclose(stats, stored[f"{run}__feat_stats"], rtol=1e-4)
+    queries = torch.from_numpy((stored["kp_norm"][::2, :5].astype(np.float64) + 1) / 2 * 95 + 0.5)
+    records = stored[f"{run}__records"]
+    for which, targets, name in ((0, second[::2], "same"), (1, second[1::2], "diff")):
+        predicted = match(source, queries, features(targets)).points.numpy() - 0.5
+        unit = 2 * predicted / 95 - 1
+        assert np.abs(unit - records[:, :, which, 2:4]).max() < 1e-5
+        errors = np.linalg.norm(unit - records[:, :, which, 5:7], axis=-1) / 2 * 69
+        assert errors.mean() == pytest.approx(float(stored[f"{run}__{name}"]), abs=1e-4)
+
+
+# --- views ------------------------------------------------------------------------------------------------------
+
+
+def test_views_are_unflipped_crops_of_the_stated_area_without_their_margin() -> None:
+    side, margin, count = 80, 12, 200
+    ramp = (torch.arange(side) + 0.5) / side
+    images = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side), torch.zeros(side, side)])
+    recipe = ContrastRecipe(image_size=side, margin=margin, jpeg_noise=False, jitter=0, lighting=0)
+    views = random_view(images.expand(count, -1, -1, -1), recipe, generator(1))
+    assert views.shape == (count, 3, side - 2 * margin, side - 2 * margin)
+    # Steps of the coordinates inside the view tell the box's sides, in units of the frame.
+    middle = slice(10, -10)
+    across = views[:, 0, middle, middle].diff(dim=2).mean(dim=(1, 2)) * side
+    down = views[:, 1, middle, middle].diff(dim=1).mean(dim=(1, 2)) * side
+    area = across * down
+    assert 0.18 < float(area.min()) < 0.3
+    assert 0.85 < float(area.max()) < 1.01
+    assert 0.7 < float((across / down).min()) < float((across / down).max()) < 1.4
+    assert float(across.min()) > 0
+
+
+def test_the_margin_is_removed_last() -> None:
+    """Contrast is judged by the whole frame, as the released order of operations has it."""
+    images = torch.rand(5, 3, 40, 40, generator=generator())
+    whole = random_view(images, RECIPE.model_copy(update={"margin": 0}), generator(2))
+    assert torch.equal(random_view(images, RECIPE, generator(2)), whole[..., 4:36, 4:36])
+
+
+def test_switched_off_noise_is_off() -> None:
+    calm = RECIPE.model_copy(update={"jpeg_noise": False, "jitter": 0.0, "lighting": 0.0})
+    grey = torch.full((3, 3, 40, 40), 0.3)
+    torch.testing.assert_close(random_view(grey, calm, generator()), torch.full((3, 3, 32, 32), 0.3))
+    noisy = RECIPE.model_copy(update={"jitter": 0.0, "lighting": 0.0})
+    images = torch.rand(3, 3, 40, 40, generator=generator())
+    quality = random_view(images, noisy, generator()) - random_view(images, calm, generator())
+    assert float(quality.abs().mean()) > 1e-3
+
+
+# --- the stages -------------------------------------------------------------------------------------------------
+
+
+def _built(at: PretrainJob) -> ContrastNetwork:
+    with seeded_initialisation(at.seed, "initial weights"):
+        return ContrastNetwork(at.options)
+
+
+def test_published_settings_of_stage_one(tmp_path: Path) -> None:
+    recipe = ContrastRecipe(image_size=40, margin=4)
+    at = job(tmp_path, recipe=recipe, images=torch.zeros(700, 3, 40, 40, dtype=torch.uint8))
+    stage = stage_one(at, _built(at))
+    assert stage.steps == 800 * 2
+    assert stage.batch_size == 256
+    settings = stage.optimiser.param_groups[0]
+    assert (settings["momentum"], settings["weight_decay"], settings["nesterov"]) == (0.9, 1e-4, False)
+    for step, epoch in ((0, 1), (1, 1), (2, 2), (799, 400), (1599, 800)):
+        wanted = 0.015 * (1 + math.cos(math.pi * epoch / 800))
+        assert stage.learning_rate(step) == pytest.approx(wanted, abs=1e-12)
+    assert stage.modules["queue"].get_buffer("memory").shape == (4096, 128)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_a_step_of_stage_one(tmp_path: Path, groups: int) -> None:
+    at = job(tmp_path, recipe=RECIPE.model_copy(update={"groups": groups}))
+    network = _built(at)
+    stage = stage_one(at, network)
+    encoder, average, queue = (stage.modules[name] for name in ("encoder", "average", "queue"))
+    assert encoder is network.encoder
+    before = [p.clone() for p in average.parameters()]
+    memory = queue.get_buffer("memory").clone()
+    images = at.images[:8].float() / 255
+    loss = stage.losses(Batch(images), generator(5))["loss"]
+
+    # The same by the published formula, with fresh copies of the networks, one group of images after another.
+    online, twin = _built(at).train(), _built(at).train()
+    stream = generator(5)
+    views = [twin.normalise(random_view(images, RECIPE, stream)) for _ in range(2)]
+    shuffled = torch.randperm(8, generator=stream).tolist()
+    query, key = torch.zeros(8, 128), torch.zeros(8, 128)
+    for part in np.array_split(np.arange(8), groups):
+        query[part] = online.encoder.embed(views[0][part]).detach()
+        company = [shuffled[i] for i in part]
+        key[company] = twin.encoder.embed(views[1][company]).detach()
+    own = (query * key).sum(1, keepdim=True)
+    logits = torch.cat([own, query @ memory.T], dim=1) / 0.07
+    wanted = -(logits - logits.logsumexp(1, keepdim=True))[:, 0].mean()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    torch.testing.assert_close(queue.get_buffer("memory")[:8], key)
+    assert torch.equal(queue.get_buffer("memory")[8:], memory[8:])
+
+    stage.optimiser.param_groups[0]["lr"] = 0.1
+    loss.backward()
+    stage.optimiser.step()
+    stage.after_step(1)
+    for mine, start, trained in zip(average.parameters(), before, encoder.parameters(), strict=True):
+        torch.testing.assert_close(mine, 0.9 * start + 0.1 * trained)
+        assert mine.grad is None
+    # Both networks' batch norms have seen the batch, each its own view.
+    assert int(average.get_buffer("bn1.num_batches_tracked")) == groups
+    assert not torch.equal(average.get_buffer("bn1.running_mean"), encoder.get_buffer("bn1.running_mean"))
+
+
+@pytest.mark.parametrize(("dim", "multiplier", "inverse_temperature"), [(64, 6.5, 8.0), (6, 7.0, 7.0)])
+def test_a_step_of_stage_two(tmp_path: Path, dim: int, multiplier: float, inverse_temperature: float) -> None:
+    at = job(tmp_path, options=OPTIONS.model_copy(update={"dim": dim}))
+    network = _built(at)
+    images = at.images[:4].float() / 255
+    stage = stage_two(at, network)
+    loss = stage.losses(Batch(images), generator(6))["loss"]
+    view = random_view(images, RECIPE, generator(6))
+    assert network.projector is not None
+    scores = network.projector.reg_conv(network.hypercolumn(view).dense((8, 8)))
+    maps = torch.softmax(multiplier * scores.flatten(2), dim=2).reshape(scores.shape)
+    wanted = equivariant_similarity_loss(maps, 4.0, 1 / inverse_temperature)
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    loss.backward()
+    assert all(p.grad is None for p in network.encoder.parameters())
+    assert not network.encoder.training
+    settings = stage.optimiser.param_groups[0]
+    assert (settings["betas"], settings["weight_decay"]) == ((0.5, 0.999), 5e-4)
+    assert stage.learning_rate(stage.steps - 1) == pytest.approx(0.0008e-3)
+
+
+def test_stage_two_can_see_plain_images(tmp_path: Path) -> None:
+    at = job(tmp_path, recipe=RECIPE.model_copy(update={"stage2_augmentation": False}))
+    network = _built(at)
+    images = at.images[:4].float() / 255
+    loss = stage_two(at, network).losses(Batch(images), generator(6))["loss"]
+    assert network.projector is not None
+    maps = network.projector(network.hypercolumn(images[..., 4:36, 4:36]).defined_at((8, 8)))
+    assert loss.item() == pytest.approx(equivariant_similarity_loss(maps, 4.0, 1 / 7).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("prepare", "rate", "factor"), [(stage_one, 0.05, 0.5), (stage_two, 0.02, 0.9)])
+def test_steps_lower_the_loss_of_what_they_saw(
+    tmp_path: Path, prepare: Callable[[PretrainJob, ContrastNetwork], Stage], rate: float, factor: float
+) -> None:
+    """The same views, keys and queue again and again."""
+    at = job(tmp_path)
+    stage = prepare(at, _built(at))
+    batch = Batch(at.images[:8].float() / 255)
+    queue = stage.modules.get("queue", nn.Identity())
+    if prepare is stage_one:
+        stage.losses(batch, generator(1))  # fills a part of the queue with keys of other views
+    kept = {name: tensor.clone() for name, tensor in queue.state_dict().items()}
+    stage.optimiser.param_groups[0]["lr"] = rate
+    losses = []
+    for _ in range(15):
+        loss = stage.losses(batch, generator(2))["loss"]
+        queue.load_state_dict(kept)
+        stage.optimiser.zero_grad()
+        loss.backward()
+        stage.optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < factor * losses[0]
+
+
+# --- pre-training as a whole ------------------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: nothing gets a chance to clean up."""
+
+
+class _Killer(Progress):
+    def __init__(self, stage: str, after: int) -> None:
+        super().__init__(quiet=True)
+        self.stage, self.after = stage, after
+
+    @contextmanager
+    def task(self, description: str, total: int, *, done: int = 0) -> Iterator[Task]:
+        killer = self
+
+        class Counting(Task):
+            steps = 0
+
+            def advance(self, steps: int = 1, status: str = "") -> None:
+                self.steps += steps
+                if description == killer.stage and self.steps == killer.after:
+                    raise KilledError
+
+        yield Counting()
+
+
+@pytest.mark.parametrize(("stage", "after"), [("stage1", 3), ("stage2", 2)])
+def test_resumed_equals_undisturbed(tmp_path: Path, stage: str, after: int) -> None:
+    """Queue, pointer, average, optimiser and batch statistics all come back."""
+    undisturbed = ContrastLandmarks().pretrain(job(tmp_path / "one"))
+    disturbed = job(tmp_path / "two", checkpoint_seconds=-1.0)
+    with pytest.raises(KilledError):
+        ContrastLandmarks().pretrain(replace(disturbed, progress=_Killer(stage, after)))
+    resumed = ContrastLandmarks().pretrain(disturbed)
+    assert read_weights(resumed).sha256 == read_weights(undisturbed).sha256
+    logs = [list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("one", "two")]
+    assert logs[0] == logs[1]
+    assert [row["stage"] for row in logs[0]] == ["stage1"] * 4 + ["stage2"] * 4
+
+
+def test_step_zero_is_the_untrained_network_and_snapshots_load(tmp_path: Path) -> None:
+    at = job(tmp_path, snapshot_every=4)
+    final = read_weights(ContrastLandmarks().pretrain(at), method="contrast")
+    start = read_weights(tmp_path / "snapshots" / "stage1-000000.safetensors")
+    untrained = _built(at).state_dict()
+    assert all(torch.equal(tensor, untrained[name]) for name, tensor in start.tensors.items())
+    assert start.options["features"] == "hypercolumn"
+    first = read_weights(tmp_path / "snapshots" / "stage1-000004.safetensors")
+    assert not torch.equal(first.tensors["encoder.fc.weight"], start.tensors["encoder.fc.weight"])
+    # Stage 2 leaves the encoder as it was, batch statistics included.
+    assert all(torch.equal(tensor, final.tensors[name]) for name, tensor in first.tensors.items())
+    assert final.options["features"] == "projected"
+    assert set(final.tensors) - set(first.tensors) == {
+        "projector.reg_conv.weight",
+        "projector.reg_conv.bias",
+    }
+
+
+def test_weights_of_stage_one_start_stage_two(tmp_path: Path) -> None:
+    hypercolumn = OPTIONS.model_copy(update={"features": "hypercolumn"})
+    encoder = read_weights(ContrastLandmarks().pretrain(job(tmp_path / "one", options=hypercolumn)))
+    rows = list(csv.DictReader((tmp_path / "one" / "log.csv").open()))
+    assert {row["stage"] for row in rows} == {"stage1"}
+    recipe = RECIPE.model_copy(update={"stage1_epochs": 0})
+    both = ContrastLandmarks().pretrain(job(tmp_path / "two", recipe=recipe, initial=encoder))
+    together = ContrastLandmarks().pretrain(job(tmp_path / "three"))
+    # The projector's start and the draws of stage 2 do not depend on who trained stage 1.
+    found, wanted = read_weights(both).tensors, read_weights(together).tensors
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in found.items())
+    tuned = ContrastLandmarks().pretrain(
+        job(tmp_path / "four", options=hypercolumn, initial=encoder, snapshot_every=100)
+    )
+    start = read_weights(tmp_path / "four" / "snapshots" / "stage1-000000.safetensors")
+    assert all(torch.equal(tensor, encoder.tensors[name]) for name, tensor in start.tensors.items())
+    assert not torch.equal(
+        read_weights(tuned).tensors["encoder.fc.weight"], encoder.tensors["encoder.fc.weight"]
+    )
+
+
+def test_weights_with_a_projector_can_be_read_as_the_hypercolumn(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"stage1_epochs": 0, "stage2_epochs": 1})
+    weights = read_weights(ContrastLandmarks().pretrain(job(tmp_path, recipe=recipe)))
+    network = ContrastNetwork(OPTIONS.model_copy(update={"features": "hypercolumn"}))
+    load_into(network, weights)
+    assert network.extract(torch.rand(1, 3, 32, 32)).channels == 8 * (1 + 2 + 4 + 8)
+
+
+@pytest.mark.parametrize("changes", [{"margin": 20}, {"margin": 3}])
+def test_impossible_views_are_an_error(tmp_path: Path, changes: dict[str, int]) -> None:
+    with pytest.raises(BenchError, match="without margins"):
+        ContrastLandmarks().pretrain(job(tmp_path, recipe=RECIPE.model_copy(update=changes)))
+
+
+def test_presets_and_variants_are_overrides_that_fit() -> None:
+    method = ContrastLandmarks()
+    assert method.presets["paper"].options == method.presets["paper"].recipe == {}
+    assert method.presets["small"].options == method.presets["tiny"].options
+    for preset in method.presets.values():
+        for variant in (None, *method.variants.values()):
+            overrides = [preset] if variant is None else [preset, variant]
+            options = ContrastOptions(**{k: v for each in overrides for k, v in each.options.items()})
+            recipe = ContrastRecipe(**{k: v for each in overrides for k, v in each.recipe.items()})
+            assert recipe.view_size() % 4 == 0
+            assert options.features == "projected" or recipe.stage1_epochs > 0
+    released = {**method.presets["small"].options, **method.variants["projected-128"].options}
+    assert (released["projector_mode"], released["dim"]) == ("softmax", 128)
+    linear = method.variants["linear-128"]
+    assert ContrastOptions(**linear.options).projector_mode == "linear"
+    assert ContrastRecipe(**linear.recipe).stage2_temperature == 1 / 7
+
+
+# --- official checkpoints ---------------------------------------------------------------------------------------
+
+
+def _moco_file(backbone: Backbone, gain: float) -> dict[str, Any]:
+    """The layout of the official file, filled by the golden rule."""
+    network, average = (ResNet(backbone, embedding=128) for _ in range(2))
+    fill_parameters(network, gain, prefix="encoder.module.")
+    return {
+        "opt": argparse.Namespace(nce_k=4096),
+        "model": {f"encoder.module.{name}": tensor for name, tensor in network.state_dict().items()},
+        "contrast": {"params": torch.tensor([-1]), "memory": torch.rand(4096, 128)},
+        "optimizer": {"state": {0: {"momentum_buffer": torch.rand(64, 3, 7, 7)}}, "param_groups": []},
+        "epoch": 800,
+        "model_ema": {f"encoder.module.{name}": tensor for name, tensor in average.state_dict().items()},
+    }
+
+
+def _projector_file(dim: int, channels: int) -> dict[str, Any]:
+    projector = Projector(channels, dim, "softmax", 7.0)
+    fill_parameters(projector, 0.5, prefix="module.")
+    return {
+        "opt": argparse.Namespace(),
+        "epoch": 10,
+        "feat_disiller": {f"module.{name}": tensor for name, tensor in projector.state_dict().items()},
+        "val_error": [0.7, 2.0],
+        "test_error": [0.7, 2.1],
+    }
+
+
+def _format(content: dict[str, Any]) -> CheckpointFormat:
+    (known,) = [one for one in ContrastLandmarks.checkpoint_formats if one.recognise(content)]
+    return known
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50half", "resnet50"])
+def test_official_encoder_gives_the_official_numbers(backbone: Backbone) -> None:
+    stored = golden(f"contrast/a_{backbone}.npz")
+    content = _moco_file(backbone, float(stored["gain"]))
+    translation = _format(content).translate(content)
+    options = ContrastOptions(**{"backbone": "resnet18", **translation.options})
+    assert (options.backbone, options.width, options.features) == (backbone, 64, "hypercolumn")
+    assert set(translation.unused) == {"contrast", "optimizer", "model_ema"}
+    network = ContrastNetwork(options)
+    network.load_state_dict(translation.tensors)
+    network.eval()
+    images = torch.from_numpy(stored["x96__input"])
+    with torch.inference_mode():
+        embedding = network.encoder.embed(images)
+        # The stored input is normalised already.
+        mean, std = network.normalise.get_buffer("mean"), network.normalise.get_buffer("std")
+        hypercolumn = network.hypercolumn(images * std + mean).dense()
+    np.testing.assert_allclose(embedding, stored["x96__emb"], atol=1e-5)
+    at, wanted = stored["x96__hc48x48_ij"], stored["x96__hc48x48"]
+    channels = stored["x96__hc48x48_ch"].tolist()
+    found = hypercolumn[:, :, at[:, 0], at[:, 1]][:, channels].transpose(1, 2)
+    np.testing.assert_allclose(found, wanted, atol=1e-4 + 1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(
+    ("dim", "channels", "backbone"), [(128, 3840, "resnet50"), (64, 960, "resnet18"), (5, 17, None)]
+)
+def test_official_projector(dim: int, channels: int, backbone: str | None) -> None:
+    content = _projector_file(dim, channels)
+    translation = _format(content).translate(content)
+    assert translation.options.pop("backbone", None) == backbone
+    assert translation.options == {"features": "projected", "dim": dim}
+    weight = content["feat_disiller"]["module.reg_conv.weight"]
+    assert translation.tensors["projector.reg_conv.weight"] is weight
+    assert set(translation.tensors) == {"projector.reg_conv.weight", "projector.reg_conv.bias"}
+
+
+def test_encoder_and_projector_together_fill_a_network() -> None:
+    parts = [
+        _format(content).translate(content)
+        for content in (_moco_file("resnet18", 0.8), _projector_file(64, 960))
+    ]
+    told = {name: value for part in parts for name, value in part.options.items()}
+    network = ContrastNetwork(ContrastOptions(**told))
+    network.load_state_dict({name: tensor for part in parts for name, tensor in part.tensors.items()})
+    assert network.extract(torch.rand(1, 3, 96, 96)).channels == 64
+
+
+def test_other_files_are_not_recognised() -> None:
+    others: list[dict[str, Any]] = [
+        {},
+        {"state_dict": {"conv1.0.weight": torch.zeros(1)}},
+        {"model": {"encoder.module.conv1.weight": torch.zeros(1)}},
+        {"model": torch.zeros(3), "feat_disiller": None},
+        {"regressor": {"inner_conv.weight": torch.zeros(250, 3840, 1, 1)}},
+    ]
+    for content in others:
+        assert not any(one.recognise(content) for one in ContrastLandmarks.checkpoint_formats)
+
+
+def test_layout_is_the_recorded_one() -> None:
+    """Names that the formats rely on, as they were written down from the official code."""
+    path = SHARED / "spec" / "keys" / "checkpoint_layout.json"
+    if not path.is_file():
+        pytest.skip("needs the recorded layout of the official checkpoints, which is not beside the checkout")
+    recorded = path.read_text()
+    for name in (*_moco_file("resnet18", 1.0), *_projector_file(4, 4), "module.reg_conv.weight"):
+        assert f'"{name}"' in recorded
