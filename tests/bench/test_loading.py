@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -101,6 +102,21 @@ def test_workers_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(alone.points, helped.points)
     assert torch.equal(alone.visible, helped.visible)
     assert alone.identities == helped.identities
+
+
+def test_images_of_workers_hold_no_files_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each tensor that a worker hands over is an open file here until it is freed."""
+    resource = pytest.importorskip("resource")  # of POSIX
+    monkeypatch.setattr("bench.decoding._PER_CHUNK", 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.dup(0)  # the lowest number that is free
+    os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 64, hard))
+    try:
+        loaded = load_split(Pictures(60), Preprocessing(image_size=16), workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert torch.equal(loaded.images, load_split(Pictures(60), Preprocessing(image_size=16)).images)
 
 
 def test_workers_can_be_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
