@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bench.landmarks import LandmarkDataset as LandmarkDataset
     from bench.landmarks import LandmarkSchema as LandmarkSchema
     from bench.landmarks import Sample as Sample
+    from bench.method import Annotations as Annotations
     from bench.method import Method as Method
     from bench.method import MethodOptions as MethodOptions
     from bench.method import Preset as Preset
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Annotations": "method",
+    "Batch": "training",
     "BenchError": "errors",
+    "CheckpointFormat": "method",
     "DatasetInfo": "landmarks",
     "DatasetProvider": "landmarks",
     "FeatureExtractor": "features",
@@ -50,18 +54,24 @@ _HOME = {
     "MetricValue": "protocol",
     "Preset": "method",
     "PretrainJob": "method",
-    "Report": "report",
-    "ReportOutput": "report",
     "Protocol": "protocol",
     "ProtocolOptions": "protocol",
     "Recipe": "method",
+    "Report": "report",
+    "ReportOutput": "report",
+    "run_stage": "training",
     "RunRecord": "record",
     "RunStore": "store",
     "Sample": "landmarks",
+    "Stage": "training",
+    "Translation": "method",
 }
 
 __all__ = [
+    "Annotations",
+    "Batch",
     "BenchError",
+    "CheckpointFormat",
     "DatasetInfo",
     "DatasetProvider",
     "FeatureExtractor",
@@ -83,7 +93,10 @@ __all__ = [
     "RunRecord",
     "RunStore",
     "Sample",
+    "Stage",
+    "Translation",
     "__version__",
+    "run_stage",
 ]
 
 

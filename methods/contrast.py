@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.method import Method, Preset, PretrainJob
+from bench.training import initial_network, run_stage
 from bench.weights import load_into
 from methods.contrast_checkpoints import MOCO, PROJECTOR
 from methods.contrast_network import ContrastNetwork, ContrastOptions
 from methods.contrast_training import ContrastRecipe, exporter, stage_one, stage_two
-from methods.training import initial_network, run_stage
 
 __all__ = ["ContrastLandmarks", "ContrastNetwork", "ContrastOptions", "ContrastRecipe"]
 

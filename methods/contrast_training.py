@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from bench.errors import BenchError
 from bench.method import PretrainJob, Recipe
 from bench.seeds import seeded_initialisation
+from bench.training import Batch, Stage, export_weights, steps_for
 from methods.augmentation import ViewSettings, random_views
 from methods.contrast_network import EMBEDDING, ContrastNetwork
 from methods.networks.resnet import ResNet
@@ -22,7 +23,6 @@ from methods.objectives.equivariant_similarity import equivariant_similarity_los
 from methods.objectives.moco import MoCoQueue, moco_loss
 from methods.photometric import colour_jitter, jpeg_noise, pca_lighting
 from methods.schedule import epoch_cosine
-from methods.training import Batch, Stage, export_weights, steps_for
 
 PROJECTOR_STRIDE = 4
 """Pixels per cell of the hypercolumns that the projector is trained on (24x24 for 96 pixels; released code)."""

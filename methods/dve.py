@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.geometry import TRAINING, TPSWarp, warp_pair
 from bench.method import Method, Preset, PretrainJob, Recipe
+from bench.training import Batch, Stage, export_weights, initial_network, run_stage, steps_for
 from methods.dve_network import RELEASED, DVENetwork, DVEOptions, NetworkName
 from methods.objectives.descriptor_exchange import descriptor_exchange_loss
 from methods.photometric import colour_jitter, jpeg_noise, pca_lighting
 from methods.schedule import late_steps
-from methods.training import Batch, Stage, export_weights, initial_network, run_stage, steps_for
 
 
 class DVERecipe(Recipe):

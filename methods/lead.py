@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.method import Method, Preset, PretrainJob
+from bench.training import initial_network, run_stage
 from bench.weights import load_into
 from methods.lead_network import LEADNetwork, LEADOptions
 from methods.lead_recipe import LEADRecipe
 from methods.lead_stages import exporter, factorise, stage_one, stage_two
 from methods.openselfsup import BYOL_TRAINING, EXTRACTED_BACKBONE
-from methods.training import initial_network, run_stage
 
 __all__ = ["LEAD", "LEADNetwork", "LEADOptions", "LEADRecipe"]
 

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.method import PretrainJob, Recipe
+from bench.training import Batch, steps_for
 from methods.augmentation import ViewSettings, random_views
 from methods.schedule import warmup_cosine
-from methods.training import Batch, steps_for
 
 
 class LEADRecipe(Recipe):

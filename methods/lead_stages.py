@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from bench.method import PretrainJob
 from bench.seeds import derive_seed, seeded_initialisation, torch_generator
+from bench.training import Batch, Stage, export_weights
 from methods.augmentation import random_views
 from methods.lead_network import LEADNetwork
 from methods.lead_recipe import LEADRecipe, schedule, sgd, two_views, view_settings
@@ -26,7 +27,6 @@ from methods.objectives.equivariant_similarity import equivariant_similarity_los
 from methods.objectives.moco import MoCoQueue, moco_loss
 from methods.objectives.nt_xent import nt_xent_loss
 from methods.objectives.similarity_distribution import similarity_distribution_loss
-from methods.training import Batch, Stage, export_weights
 
 Losses = Callable[[Batch, torch.Generator], dict[str, Tensor]]
 

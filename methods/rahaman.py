@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bench.features import FeatureExtractor, FeatureMap
 from bench.method import Method, MethodOptions, Preset, PretrainJob, Recipe
+from bench.training import Batch, Stage, export_weights, initial_network, run_stage, steps_for
 from methods.colour import FACE_MEAN, FACE_STD, NormaliseColours
 from methods.deformation import Deformation, corresponding_points, random_warps, sample_features
 from methods.networks.landmark_maps import expected_points, probability_maps
@@ -31,7 +32,6 @@ from methods.objectives.equivariant_landmarks import equivariance_loss, variance
 from methods.objectives.pixel_contrast import pixel_contrast_loss
 from methods.objectives.precision import full_precision
 from methods.photometric import colour_jitter
-from methods.training import Batch, Stage, export_weights, initial_network, run_stage, steps_for
 
 _STRIDE = 2**HALVINGS
 

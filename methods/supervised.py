@@ -26,11 +26,11 @@ from bench.features import FeatureExtractor, FeatureMap
 from bench.geometry import SINGLE, TPSStrength, TPSWarp
 from bench.method import Annotations, Method, MethodOptions, Preset, PretrainJob, Recipe
 from bench.seeds import torch_generator
+from bench.training import Batch, Stage, export_weights, initial_network, run_stage
 from methods.colour import FACE_MEAN, FACE_STD, IMAGENET_MEAN, IMAGENET_STD, NormaliseColours
 from methods.networks.coordinate_nets import COORDINATE_NETS, CoordinateNet
 from methods.networks.resnet import match_memory_format
 from methods.objectives.precision import full_precision
-from methods.training import Batch, Stage, export_weights, initial_network, run_stage
 
 _WARPS: dict[str, TPSStrength] = {
     "thewlis": TPSStrength(0.001, 0.01, 0.1, 0.05, 20.0),

@@ -56,7 +56,7 @@ def training_keeps_a_log(subject: Subject) -> None:
         if trained.log
         else "no log.csv, or an empty one",
         expected=f"columns {', '.join(_COLUMNS)} and whatever else is worth a curve",
-        remedy="train with methods.training.run_stage, which writes it, or write it in job.output",
+        remedy="train with bench.training.run_stage, which writes it, or write it in job.output",
     )
     losses = [float(row["loss"]) for row in trained.log]
     require(
@@ -175,7 +175,7 @@ def training_starts_from_given_weights(subject: Subject) -> None:
         bool(_different(_rehearsed(subject).weights.tensors, tuned.tensors)),
         got="the same weights with and without job.initial",
         expected="a training that starts from the weights it is given",
-        remedy="build the network by methods.training.initial_network, or load job.initial with load_into",
+        remedy="build the network by bench.training.initial_network, or load job.initial with load_into",
     )
 
 

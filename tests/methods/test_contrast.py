@@ -20,13 +20,13 @@ from bench.errors import BenchError
 from bench.method import CheckpointFormat, PretrainJob
 from bench.progress import Progress, Task
 from bench.seeds import seeded_initialisation
+from bench.training import Batch, Stage
 from bench.weights import load_into, read_weights
 from methods.contrast import ContrastLandmarks, ContrastNetwork, ContrastOptions, ContrastRecipe
 from methods.contrast_training import random_view, stage_one, stage_two
 from methods.networks.projector import Projector
 from methods.networks.resnet import Backbone, ResNet
 from methods.objectives.equivariant_similarity import equivariant_similarity_loss
-from methods.training import Batch, Stage
 from tests.goldens import SHARED, fill_parameters, golden
 
 OPTIONS = ContrastOptions(backbone="resnet18", width=8, features="projected", dim=6)

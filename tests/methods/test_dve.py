@@ -21,13 +21,13 @@ from bench.options import build_options
 from bench.progress import Progress
 from bench.seeds import torch_generator
 from bench.testing import method_checks
+from bench.training import Batch, initial_network
 from bench.weights import read_weights
 from methods.dve import DVE, DVERecipe, descriptors_stage, warped_views
 from methods.dve_network import RELEASED, DVENetwork, DVEOptions
 from methods.networks.hourglass import Hourglass
 from methods.networks.smallnet import SmallNet
 from methods.schedule import late_steps
-from methods.training import Batch, initial_network
 from protocols.correspondence import match
 from protocols.metrics import px70
 from tests.goldens import fill_parameters, golden

@@ -16,10 +16,10 @@ from bench.errors import BenchError
 from bench.method import PretrainJob
 from bench.options import build_options
 from bench.progress import Progress, Task
+from bench.training import initial_network
 from bench.weights import Weights, load_into, read_weights
 from methods.networks.rahaman import FeatureHourglass, LandmarkDetector
 from methods.rahaman import Rahaman, RahamanNetwork, RahamanOptions, RahamanRecipe
-from methods.training import initial_network
 
 OPTIONS = RahamanOptions(widths=(4, 4, 6, 8), dim=8, landmarks=5)
 RECIPE = RahamanRecipe(

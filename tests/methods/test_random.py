@@ -13,10 +13,10 @@ from bench.method import PretrainJob
 from bench.network import NetworkRequest, open_network
 from bench.options import build_options
 from bench.progress import Progress
+from bench.training import initial_network
 from bench.weights import save_weights, state_sha256
 from methods.lead import LEAD, LEADOptions
 from methods.random import Random, RandomOptions
-from methods.training import initial_network
 
 NARROW: dict[str, Any] = {
     "backbone": "resnet18",

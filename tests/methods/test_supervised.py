@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.geometry import TPSStrength, TPSWarp
 from bench.method import Annotations, PretrainJob
 from bench.progress import Progress
+from bench.training import Batch
 from bench.weights import load_into, read_weights
 from methods.supervised import (
     Supervised,
@@ -25,7 +26,6 @@ from methods.supervised import (
     coordinate_loss,
     warped,
 )
-from methods.training import Batch
 
 OPTIONS = SupervisedOptions(network="pooled", landmarks=2, maps=8, input_size=32)
 RECIPE = SupervisedRecipe(image_size=32, margin=0, batch_size=8, steps=6, learning_rate=1e-3)

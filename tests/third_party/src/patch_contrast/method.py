@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from bench import FeatureExtractor, FeatureMap, Method, MethodOptions, Preset, PretrainJob, Recipe
-from methods.training import Batch, Stage, export_weights, initial_network, run_stage
+from bench.training import Batch, Stage, export_weights, initial_network, run_stage
 from patch_contrast.objective import patch_contrast_loss
 from patch_contrast.views import CELL, recoloured, two_views
 

@@ -15,11 +15,11 @@ import torch
 from bench.errors import BenchError
 from bench.method import PretrainJob
 from bench.progress import Progress, Task
+from bench.training import steps_for
 from bench.weights import load_into, read_weights
 from methods.lead import LEAD, LEADOptions, LEADRecipe
 from methods.random import Random, RandomOptions
 from methods.schedule import warmup_cosine
-from methods.training import steps_for
 
 OPTIONS = LEADOptions(backbone="resnet18", width=8, dim=8, fpn_width=8, fpn_merged=8)
 RECIPE = LEADRecipe(
