@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from bench.landmarks import LandmarkSchema as LandmarkSchema
     from bench.landmarks import Sample as Sample
     from bench.method import Annotations as Annotations
+    from bench.method import CheckpointFormat as CheckpointFormat
     from bench.method import Method as Method
     from bench.method import MethodOptions as MethodOptions
     from bench.method import Preset as Preset
     from bench.method import PretrainJob as PretrainJob
     from bench.method import Recipe as Recipe
+    from bench.method import Translation as Translation
     from bench.protocol import Measurement as Measurement
     from bench.protocol import MetricSpec as MetricSpec
     from bench.protocol import MetricValue as MetricValue
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from bench.report import Report as Report
     from bench.report import ReportOutput as ReportOutput
     from bench.store import RunStore as RunStore
+    from bench.training import Batch as Batch
+    from bench.training import Stage as Stage
+    from bench.training import run_stage as run_stage
 
 __version__ = "0.1.0"
 

@@ -20,9 +20,10 @@ class SplitCheck:
     """What was found in one split.
 
     Attributes:
+        problems: What makes the split unusable, one line each.
+        read: Whether the images were read; where not, nothing below ``problems`` is known.
         annotated: Images with at least one visible landmark.
         visible: Visible landmarks over all images.
-        problems: What makes the split unusable, one line each.
         identities: Names of the individuals.
         digests: Digest of an image's pixels -> id of the first sample that has them.
         copies: (id, id of the first sample with the same pixels).
@@ -30,22 +31,31 @@ class SplitCheck:
 
     split: str
     count: int = 0
+    problems: list[str] = field(default_factory=list)
+    read: bool = True
     annotated: int = 0
     visible: int = 0
-    problems: list[str] = field(default_factory=list)
     identities: set[str] = field(default_factory=set)
     digests: dict[str, str] = field(default_factory=dict)
     copies: list[tuple[str, str]] = field(default_factory=list)
 
 
-def verify_split(dataset: LandmarkDataset, progress: Progress) -> SplitCheck:
-    """Read every sample of a split; what is wrong is collected, not raised."""
-    check = SplitCheck(dataset.split, len(dataset))
+def verify_annotation(dataset: LandmarkDataset) -> SplitCheck:
+    """What can be said of a split without reading an image; opening it has checked its annotation."""
+    check = SplitCheck(dataset.split, len(dataset), read=False)
     if len(dataset) == 0:
         check.problems.append("the split is empty")
     ids = dataset.ids
     if len(ids) != len(dataset) or len(set(ids)) != len(ids):
         check.problems.append(f"{len(dataset)} samples have {len(set(ids))} different ids")
+    return check
+
+
+def verify_split(dataset: LandmarkDataset, progress: Progress) -> SplitCheck:
+    """Read every sample of a split; what is wrong is collected, not raised."""
+    check = verify_annotation(dataset)
+    check.read = True
+    ids = dataset.ids
     track = progress.track(range(len(dataset)), f"verifying {dataset.name} {dataset.split}", len(dataset))
     for index in track:
         try:

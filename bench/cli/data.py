@@ -27,8 +27,6 @@ Spec = Annotated[
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Only this split.")]
 
-_SHOWN_PROBLEMS = 20
-
 
 @app.command("list")
 def list_(json_output: Json = False) -> None:
@@ -44,14 +42,9 @@ def list_(json_output: Json = False) -> None:
     if json_output:
         print(json.dumps(summaries, indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from bench.cli.data_tables import print_list
 
-    table = Table("data set", "what it is")
-    for name, summary in summaries.items():
-        table.add_row(name, escape(summary))
-    Console().print(table)
+    print_list(summaries)
 
 
 @app.command("show")
@@ -60,120 +53,94 @@ def show(
 ) -> None:
     """Show the splits, landmarks, licence and fingerprints of a data set.
 
+    Without its location, a published set shows its licence, and what it consists of.
+
     Examples:
 
       bench data show synthetic-faces
 
+      bench data show celeba
+
       bench data show coco:my/faces -D landmarks=5 --split val
     """
-    opened = _open(dataset, dataset_options)
-    roles = _roles(opened)
-    parts = [opened.open(name) for name in _chosen(opened, split)]
-    first = next((part for part in parts if part.schema.names), parts[0])
-    schema, info = first.schema, first.info
-    content = {
-        "name": first.name,
-        "title": info.title,
-        "tier": info.tier,
-        "category": info.category,
-        "licence": info.licence,
-        "citation": info.citation,
-        "options": opened.options.model_dump(mode="json"),
-        "landmarks": list(schema.names),
-        "normaliser": None if schema.normaliser is None else [list(end) for end in schema.normaliser],
-        "normaliser_name": schema.normaliser_name,
-        "splits": [
-            {
-                "name": part.split,
-                "roles": roles.get(part.split, []),
-                "images": len(part),
-                "fingerprint": part.fingerprint,
-            }
-            for part in parts
-        ],
-    }
+    from bench.cli.data_content import announced, described, unlocated
+    from bench.cli.data_tables import print_description
+
+    published = unlocated(dataset, dataset_options)
+    if published is not None:
+        content = announced(published)
+    else:
+        opened = _open(dataset, dataset_options)
+        content = described(opened, _chosen(opened, split), _roles(opened))
     if json_output:
         print(json.dumps(content, indent=2))
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    facts = Table(show_header=False, title=escape(first.name))
-    facts.add_column(style="bold")
-    facts.add_column(overflow="fold")
-    distance = f"distance of {schema.normaliser_name}" if schema.normaliser else "none known"
-    for label, text in (
-        ("title", info.title),
-        ("tier", info.tier),
-        ("category", info.category),
-        ("licence", info.licence),
-        ("citation", info.citation or "not stated"),
-        ("landmarks", f"{len(schema.names)}: {', '.join(schema.names)}"),
-        ("normaliser", distance),
-    ):
-        facts.add_row(label, escape(text))
-    console.print(facts)
-    table = Table("split", "used for", "images", "fingerprint")
-    for part in parts:
-        used = ", ".join(roles.get(part.split, []))
-        table.add_row(part.split, used, str(len(part)), part.fingerprint[:16])
-    console.print(table)
+    else:
+        print_description(content)
 
 
 @app.command("verify")
 def verify(
     dataset: Spec,
+    *,
     dataset_options: DatasetOptions = None,
     split: Split = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Files and annotation only; read no image.")] = False,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decode every image, check every landmark, and look for leaks between the splits.
+    """Check a data set's files, decode every image, check every landmark, look for leaks between the splits.
 
-    Exit code 1 where something is wrong. Shared individuals or images are warnings.
+    For a published set: says what is missing, where it is had and where to put it, and compares counts, sizes
+    and digests with the published ones; without a location it lists everything that is needed. Exit code 1
+    where something is wrong. Shared individuals or images are warnings.
 
     Examples:
 
-      bench data verify coco:my/faces
+      bench data verify celeba
+
+      bench data verify celeba:data/celeba --quick
 
       bench data verify coco:my/faces -D outside=drop --split train --json
     """
+    from bench.cli.data_content import file_content, split_content, unlocated
+    from bench.cli.data_tables import print_checks, print_requirements
     from bench.data_checks import leaks
+    from bench.data_requirements import check_requirements, is_complete
     from bench.progress import Progress
 
-    opened = _open(dataset, dataset_options)
-    roles = _roles(opened)
     progress = Progress(quiet=quiet)
-    checks = [_verified(opened, name, progress) for name in _chosen(opened, split)]
-    warnings = [
-        f"{c.split}: {len(c.copies)} images are copies of another, e.g. {c.copies[0]}"
-        for c in checks
-        if c.copies
-    ]
-    for test in (check for check in checks if "test" in roles.get(check.split, [])):
-        seen = [c for c in checks if c is not test and roles.get(c.split)]
-        warnings += leaks(test, seen)
+    published = unlocated(dataset, dataset_options)
+    opened = None
+    if published is not None:
+        files = check_requirements(None, published.provider.requirements(published.options))
+    else:
+        opened = _open(dataset, dataset_options)
+        folder = Path(opened.location).expanduser() if opened.location is not None else None
+        files = check_requirements(folder, opened.provider.requirements(opened.options), progress)
+    checks: list[SplitCheck] = []
+    warnings = [note for file in files for note in file.notes]
+    if opened is not None and is_complete(files):
+        roles = _roles(opened)
+        checks = [_verified(opened, name, progress, quick=quick) for name in _chosen(opened, split)]
+        warnings += [
+            f"{c.split}: {len(c.copies)} images are copies of another, e.g. {c.copies[0]}"
+            for c in checks
+            if c.copies
+        ]
+        for test in (check for check in checks if "test" in roles.get(check.split, [])):
+            seen = [c for c in checks if c is not test and roles.get(c.split)]
+            warnings += leaks(test, seen)
     if json_output:
         content = {
-            "splits": [
-                {
-                    "name": c.split,
-                    "images": c.count,
-                    "annotated": c.annotated,
-                    "visible_landmarks": c.visible,
-                    "individuals": len(c.identities),
-                    "problems": c.problems,
-                }
-                for c in checks
-            ],
+            "files": [file_content(file) for file in files],
+            "splits": [split_content(check) for check in checks],
             "warnings": warnings,
         }
         print(json.dumps(content, indent=2))
     else:
-        _print_checks(checks, warnings)
-    if any(check.problems for check in checks):
+        print_requirements(files)
+        print_checks(checks, warnings)
+    if any(file.problems for file in files) or any(check.problems for check in checks):
         raise typer.Exit(1)
 
 
@@ -256,34 +223,12 @@ def _roles(opened: OpenedDataset) -> dict[str, list[str]]:
     return roles
 
 
-def _verified(opened: OpenedDataset, split: str, progress: Progress) -> SplitCheck:
-    from bench.data_checks import SplitCheck, verify_split
+def _verified(opened: OpenedDataset, split: str, progress: Progress, *, quick: bool) -> SplitCheck:
+    from bench.data_checks import SplitCheck, verify_annotation, verify_split
     from bench.errors import BenchError
 
     try:
-        return verify_split(opened.open(split), progress)
+        part = opened.open(split)
+        return verify_annotation(part) if quick else verify_split(part, progress)
     except BenchError as error:
-        return SplitCheck(split, problems=[str(error)])
-
-
-def _print_checks(checks: list[SplitCheck], warnings: list[str]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    table = Table("split", "images", "annotated", "visible landmarks", "individuals", "verdict")
-    for check in checks:
-        verdict = f"[red]{len(check.problems)} problems[/red]" if check.problems else "[green]sound[/green]"
-        numbers = (check.count, check.annotated, check.visible, len(check.identities))
-        table.add_row(check.split, *(str(number) for number in numbers), verdict)
-    console.print(table)
-    for check in checks:
-        for problem in check.problems[:_SHOWN_PROBLEMS]:
-            console.print(
-                f"[red]{escape(check.split)}[/red]: {escape(problem)}", highlight=False, soft_wrap=True
-            )
-        if len(check.problems) > _SHOWN_PROBLEMS:
-            console.print(f"... and {len(check.problems) - _SHOWN_PROBLEMS} more (--json lists all)")
-    for warning in warnings:
-        console.print(f"[yellow]warning[/yellow]: {escape(warning)}", highlight=False, soft_wrap=True)
+        return SplitCheck(split, problems=[str(error)], read=False)

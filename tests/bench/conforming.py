@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.features import FeatureExtractor, FeatureMap
 from bench.method import Method, MethodOptions, Preset, PretrainJob, Recipe
 from bench.seeds import seeded_initialisation
-from methods.training import Batch, Stage, export_weights, initial_network, run_stage
+from bench.training import Batch, Stage, export_weights, initial_network, run_stage
 
 TRAINING = {"image_size": 16, "steps": 4, "batch_size": 8}
 

@@ -18,7 +18,7 @@ from bench.features import FeatureExtractor, FeatureMap
 from bench.method import Method, Preset, PretrainJob
 from bench.progress import Progress
 from bench.testing import Check, ConformanceError, check_method, method_checks
-from methods.training import Batch, Stage, export_weights, initial_network
+from bench.training import Batch, Stage, export_weights, initial_network
 from tests.bench.conforming import TRAINING, Honest, HonestNetwork, HonestOptions
 
 NO_GPU = () if torch.cuda.is_available() else ("gpu-agreement",)
