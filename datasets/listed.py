@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -147,8 +148,7 @@ class ListedDataset(LandmarkDataset):
 
     def _check(self) -> None:
         if len(set(self._ids)) != len(self._ids):
-            seen: set[str] = set()
-            twice = next(i for i in self._ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            twice = Counter(self._ids).most_common(1)[0][0]
             raise BenchError(
                 f"{self.name} {self.split!r} lists {twice!r} twice",
                 hint="Take the official list again: an image must count once.",

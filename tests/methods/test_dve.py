@@ -20,7 +20,6 @@ from bench.method import Preset, PretrainJob
 from bench.options import build_options
 from bench.progress import Progress
 from bench.seeds import torch_generator
-from bench.testing import method_checks
 from bench.training import Batch, initial_network
 from bench.weights import read_weights
 from methods.dve import DVE, DVERecipe, descriptors_stage, warped_views
@@ -59,15 +58,6 @@ def _job(
 
 
 # --- conformance ------------------------------------------------------------------------------------------------
-
-CHECKS = method_checks(
-    DVE, preset="tiny", options={"dim": 8}, recipe={"image_size": 36, "margin": 4, "pairs": 8, "epochs": 1}
-)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=str)
-def test_conformance(check: Any) -> None:
-    check()
 
 
 def test_hourglass_gives_descriptors_at_half_resolution() -> None:
