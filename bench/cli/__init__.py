@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import data, listing, pretrain, reports, run, weights
+from bench.cli import data, data_render, listing, pretrain, reports, run, weights
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("check")(reports.check)
+data.app.command("render")(data_render.render)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.synthetic_faces.arrays import BoolArray, FloatArray, IntArray
+from datasets.procedural.arrays import BoolArray, FloatArray, IntArray
+from datasets.procedural.samples import SUPERSAMPLING
 from datasets.synthetic_faces.head import head_mesh
 
-SUPERSAMPLING = 2
 NECK_FROM = 1.36  # height below which skin is neck, not head
 
 _SAME_SPOT = (
     0.09  # two surface points closer than this (units of the template) are one landmark's surroundings
 )
-
-
-def share_per_pixel(sample: IntArray, chosen: BoolArray, side: int) -> FloatArray:
-    """(S, S) share of a pixel's samples that are chosen."""
-    flat = np.zeros(side * side, dtype=np.float32)
-    flat[sample[chosen]] = 1.0
-    return pooled(flat.reshape(side, side))
-
-
-def pooled(samples: FloatArray) -> FloatArray:
-    """Mean of the samples of each pixel."""
-    n = SUPERSAMPLING
-    return np.asarray(sum(samples[i::n, j::n] for i in range(n) for j in range(n)) / np.float32(n * n))
 
 
 def visible_landmarks(
@@ -60,7 +47,7 @@ def head_box(head: BoolArray, points: FloatArray, size: int) -> FloatArray:
     return np.asarray(np.clip(np.concatenate([low, high]), 0, size), dtype=np.float32)
 
 
-def surface_map(sample: IntArray, values: FloatArray, side: int, cover: FloatArray) -> FloatArray:
+def skin_coordinates(sample: IntArray, values: FloatArray, side: int, cover: FloatArray) -> FloatArray:
     """(S, S, 2) mean surface coordinates of the head's skin in each pixel."""
     size = side // SUPERSAMPLING
     pixel = (sample // side // SUPERSAMPLING) * size + sample % side // SUPERSAMPLING

@@ -11,8 +11,9 @@ from functools import cache
 import numpy as np
 
 from bench.errors import BenchError, did_you_mean
-from datasets.synthetic_faces.arrays import FloatArray
-from datasets.synthetic_faces.head import AXIS_Z, bump, eye_parameter, head_mesh, paired, ramp
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.mesh import bump, paired, ramp
+from datasets.synthetic_faces.head import AXIS_Z, eye_parameter, head_mesh
 from datasets.synthetic_faces.layout import LID_DROP, LID_RISE, lid_height
 
 _SEAM = 0.793  # height of the line between the lips

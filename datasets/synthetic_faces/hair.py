@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.synthetic_faces.arrays import FloatArray, IntArray
-from datasets.synthetic_faces.head import AXIS_Z, head_mesh, ramp
+from datasets.procedural.arrays import FloatArray, IntArray
+from datasets.procedural.mesh import ramp
+from datasets.procedural.noise import look_up
+from datasets.synthetic_faces.head import AXIS_Z, head_mesh
 from datasets.synthetic_faces.identity import Identity
-from datasets.synthetic_faces.noise import look_up
 from datasets.synthetic_faces.parts import Material, Part, axis_distance, part_from_grid
 
 _FALLS_FROM = -0.25  # below this height long hair hangs instead of following the head

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from bench.seeds import numpy_generator
-from datasets.synthetic_faces.arrays import FloatArray
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.colour import linear
 from datasets.synthetic_faces.deformation import traits
 
 HairStyle = Literal[
@@ -60,11 +61,6 @@ class Identity:
     ear_size: float
     glasses: int | None
     texture: tuple[float, float]
-
-
-def linear(srgb: tuple[int, int, int] | FloatArray) -> FloatArray:
-    """8-bit sRGB to linear RGB in [0, 1]."""
-    return np.asarray((np.asarray(srgb, dtype=np.float32) / 255.0) ** 2.2, dtype=np.float32)
 
 
 def _mixed(palette: tuple[tuple[int, int, int], ...], position: float) -> FloatArray:

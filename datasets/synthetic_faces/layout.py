@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from datasets.synthetic_faces.arrays import FloatArray
+from datasets.procedural.arrays import FloatArray
 
 NAMES_68: tuple[str, ...] = (
     *(f"jaw_{i}" for i in range(17)),

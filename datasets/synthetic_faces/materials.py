@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.synthetic_faces.arrays import FloatArray
-from datasets.synthetic_faces.head import ramp
-from datasets.synthetic_faces.identity import Identity, linear
-from datasets.synthetic_faces.noise import look_up
-from datasets.synthetic_faces.skin import mix
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.colour import linear, mix
+from datasets.procedural.mesh import ramp
+from datasets.procedural.noise import look_up
+from datasets.synthetic_faces.identity import Identity
 
 Painted = tuple[FloatArray, FloatArray]  # (F, 3) linear albedo, (F,) gloss
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.mesh import grid_normals, ramp
 from datasets.synthetic_faces import hair as hairdresser
-from datasets.synthetic_faces.arrays import FloatArray
 from datasets.synthetic_faces.deformation import displace, movements, traits
-from datasets.synthetic_faces.head import grid_normals, head_mesh, ramp
+from datasets.synthetic_faces.head import head_mesh
 from datasets.synthetic_faces.identity import Identity
 from datasets.synthetic_faces.layout import EYES
 from datasets.synthetic_faces.parts import Material, Part, ears, glasses, shoulders

@@ -11,8 +11,9 @@ from functools import cache
 
 import numpy as np
 
-from datasets.synthetic_faces.arrays import FloatArray, IntArray
-from datasets.synthetic_faces.head import AXIS_Z, grid_normals, grid_triangles, ramp
+from datasets.procedural.arrays import FloatArray, IntArray
+from datasets.procedural.mesh import grid_normals, grid_triangles, ramp
+from datasets.synthetic_faces.head import AXIS_Z
 
 
 class Material(IntEnum):

@@ -9,29 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.seeds import numpy_generator
-from datasets.synthetic_faces import hair as hairdresser
+from bench.surfaces import SurfaceMap
+from datasets.procedural.arrays import BoolArray, FloatArray, IntArray
+from datasets.procedural.background import dimmed, paint_background
+from datasets.procedural.camera import develop
+from datasets.procedural.mesh import unit_length
+from datasets.procedural.occluders import Layer, draw_occluder
+from datasets.procedural.rasteriser import rasterise
+from datasets.procedural.samples import SUPERSAMPLING, pooled, share_per_pixel
+from datasets.procedural.shading import shade, shadow
+from datasets.procedural.surface import surface_map
 from datasets.synthetic_faces import materials
-from datasets.synthetic_faces.annotation import (
-    NECK_FROM,
-    SUPERSAMPLING,
-    head_box,
-    pooled,
-    share_per_pixel,
-    surface_map,
-    visible_landmarks,
-)
-from datasets.synthetic_faces.arrays import BoolArray, FloatArray, IntArray
-from datasets.synthetic_faces.background import paint_background
-from datasets.synthetic_faces.camera import develop
-from datasets.synthetic_faces.head import unit_length
+from datasets.synthetic_faces.annotation import NECK_FROM, head_box, skin_coordinates, visible_landmarks
+from datasets.synthetic_faces.head import head_mesh
 from datasets.synthetic_faces.identity import Identity, draw_identity
-from datasets.synthetic_faces.model import Model, build_model, posed
-from datasets.synthetic_faces.occluders import draw_occluder
 from datasets.synthetic_faces.parts import Material, Part
-from datasets.synthetic_faces.rasteriser import Fragments, rasterise
 from datasets.synthetic_faces.scene import Capture, draw_capture
-from datasets.synthetic_faces.shading import shade, shadow
 from datasets.synthetic_faces.skin import paint_skin
+from datasets.synthetic_faces.staging import Staged, stage
 
 RENDERER_VERSION = 1
 
@@ -63,10 +58,20 @@ def render_sample(
     seed: int, split: str, index: int, pool: str, person: int, size: int, wild: bool
 ) -> Rendering:
     """Picture ``index`` of a split; depends on the arguments and nothing else."""
-    identity = draw_identity(seed, pool, person)
+    identity, capture = _drawn(seed, split, index, pool, person, wild)
+    return render(identity, capture, size, numpy_generator(seed, "synthetic-faces", "sensor", split, index))
+
+
+def sample_surface(
+    seed: int, split: str, index: int, pool: str, person: int, size: int, wild: bool
+) -> SurfaceMap:
+    """Where the skin of the head that shows in picture ``index`` lies on the template head."""
+    return head_surface(*_drawn(seed, split, index, pool, person, wild), size)
+
+
+def _drawn(seed: int, split: str, index: int, pool: str, person: int, wild: bool) -> tuple[Identity, Capture]:
     capture = draw_capture(numpy_generator(seed, "synthetic-faces", "capture", split, index), wild)
-    grain = numpy_generator(seed, "synthetic-faces", "sensor", split, index)
-    return render(identity, capture, size, grain)
+    return draw_identity(seed, pool, person), capture
 
 
 def render(identity: Identity, capture: Capture, size: int, grain: np.random.Generator) -> Rendering:
@@ -75,57 +80,30 @@ def render(identity: Identity, capture: Capture, size: int, grain: np.random.Gen
     Args:
         grain: Draws the sensor's noise.
     """
-    model = build_model(identity, capture)
-    side = size * SUPERSAMPLING
-    turned = [posed(part, capture) for part in model.parts]
-    landmarks = model.landmarks @ capture.pose.matrix().T
-    points, offset = _frame(landmarks, capture, size)
-    unit = capture.scale * size
-    vertices = np.concatenate([v for v, _ in turned])
-    screen = vertices * np.float32(unit * SUPERSAMPLING)
-    screen[:, :2] += offset * SUPERSAMPLING
-    mesh = _join(model.parts)
-    triangle_part = mesh.part_of_triangle
+    staged = stage(identity, capture, size)
+    side, points = size * SUPERSAMPLING, staged.points
+    fragments, _ = staged.rasterised(SUPERSAMPLING)
+    part = staged.mesh.part_of_triangle[fragments.triangle]
+    attributes = np.concatenate([staged.normals, staged.vertices, staged.mesh.attributes], axis=1)
+    values = fragments.interpolate(attributes, staged.mesh.triangles)
+    colour = _colours(values, part, staged)
 
-    def accept(fragments: Fragments) -> BoolArray:
-        return _inside_hairline(fragments, mesh, model.parts, identity, capture)
-
-    fragments = rasterise(screen.astype(np.float32), mesh.triangles, side, accept)
-    part = triangle_part[fragments.triangle]
-    normals = np.concatenate([n for _, n in turned])
-    attributes = np.concatenate([normals, vertices, mesh.attributes], axis=1)
-    values = fragments.interpolate(attributes, mesh.triangles)
-    colour = _colours(values, part, vertices, model, identity, capture)
-
-    skin = np.array([p.material is Material.SKIN for p in model.parts])[part]
-    is_head = np.array([p.material in _HEAD_PARTS for p in model.parts])[part]
+    skin = staged.part_is(Material.SKIN)[part]
+    is_head = staged.part_is(*_HEAD_PARTS)[part]
     is_head &= ~(skin & (values[:, 7] > NECK_FROM))
     canvas = np.zeros((side * side, 4), dtype=np.float32)
     canvas[fragments.sample, :3], canvas[fragments.sample, 3] = colour, 1.0
     depth = np.full(side * side, -np.inf, dtype=np.float32)
     depth[fragments.sample] = values[:, 5]
-    opaque = _put_lenses(canvas, depth, model, capture, offset)
+    opaque = _put_lenses(canvas, depth, staged, SUPERSAMPLING)
     canvas = pooled(canvas.reshape(side, side, 4))
     head = share_per_pixel(fragments.sample, is_head, side)
 
-    light = capture.light
-    scene = paint_background(capture.background_seed, size)
-    scene = scene * (0.45 + 0.55 * (light.key + light.sky + light.ground) / 1.6)
+    scene = dimmed(paint_background(capture.background_seed, size), capture.light)
     scene = scene * (1 - canvas[..., 3:]) + canvas[..., :3]
     cover = np.zeros((size, size), dtype=np.float32)
     if capture.occluder is not None:
-        middle = points.mean(0)
-        level = 0.6 * light.key + 0.5 * (light.sky + light.ground)
-        paint, cover = draw_occluder(
-            capture.occluder,
-            capture.occluder_seed,
-            size,
-            (float(middle[0]), float(middle[1])),
-            unit,
-            light.direction,
-            level,
-            identity.skin,
-        )
+        paint, cover = _in_front(staged)
         scene = scene + (paint - scene) * cover[..., None]
     mask = (head >= 0.5) & (cover < 0.5)
     seen = visible_landmarks(points, fragments.sample[skin], values[skin, 6:9], side, opaque)
@@ -138,63 +116,48 @@ def render(identity: Identity, capture: Capture, size: int, grain: np.random.Gen
         visible=visible,
         mask=mask,
         box=head_box(head >= 0.5, points, size),
-        surface=surface_map(fragments.sample[skin], values[skin], side, cover),
+        surface=skin_coordinates(fragments.sample[skin], values[skin], side, cover),
     )
 
 
-def _frame(landmarks: FloatArray, capture: Capture, size: int) -> tuple[FloatArray, FloatArray]:
-    """Landmarks in pixels, and where the origin of the head's frame goes; all landmarks end up in the picture."""
-    points = landmarks[:, :2] * np.float32(capture.scale * size)
-    low, high = points.min(0), points.max(0)
-    offset = np.asarray(capture.centre) * size - (low + high) / 2
-    margin = 0.02 * size
-    offset = np.clip(offset, margin - low, np.maximum(size - margin - high, margin - low)).astype(np.float32)
-    return (points + offset).astype(np.float32), offset
+def head_surface(identity: Identity, capture: Capture, size: int) -> SurfaceMap:
+    """Positions (3) on the template head of the skin at each pixel's centre; without neck and ears."""
+    staged = stage(identity, capture, size)
+    fragments, screen = staged.rasterised(1)
+    depth = np.full(size * size, -np.inf, dtype=np.float32)
+    depth[fragments.sample] = fragments.interpolate(staged.vertices[:, 2:], staged.mesh.triangles)[:, 0]
+    hidden = _put_lenses(np.zeros((size * size, 4), dtype=np.float32), depth, staged, 1)
+    if capture.occluder is not None:
+        hidden |= _in_front(staged)[1] >= 0.5
+    template = np.full((len(staged.vertices), 3), np.nan, dtype=np.float32)
+    mesh = head_mesh()
+    head = mesh.height <= NECK_FROM
+    template[: len(head)][head] = mesh.vertices[head]  # the skin is the first part
+    kept = ~hidden.reshape(-1)[fragments.sample]
+    return surface_map(fragments.take(kept), screen, staged.mesh.triangles, template, size)
 
 
-@dataclass(frozen=True, eq=False)
-class _Joined:
-    """All parts as one mesh; attributes are surface (3), place (2), cavity (1)."""
-
-    triangles: IntArray
-    part_of_triangle: IntArray
-    attributes: FloatArray
-
-
-def _join(parts: list[Part]) -> _Joined:
-    starts = np.cumsum([0, *(len(p.vertices) for p in parts)], dtype=np.int32)
-    return _Joined(
-        np.concatenate([p.triangles + start for p, start in zip(parts, starts, strict=False)]),
-        np.concatenate([np.full(len(p.triangles), i) for i, p in enumerate(parts)]),
-        np.concatenate(
-            [np.concatenate([p.surface, p.place, p.cavity[:, None]], axis=1) for p in parts]
-        ).astype(np.float32),
+def _in_front(staged: Staged) -> Layer:
+    """Colour and opacity of the occluder; only for captures that have one."""
+    capture, light = staged.capture, staged.capture.light
+    if capture.occluder is None:
+        raise ValueError("this capture has no occluder")
+    middle = staged.points.mean(0)
+    return draw_occluder(
+        capture.occluder,
+        capture.occluder_seed,
+        staged.size,
+        (float(middle[0]), float(middle[1])),
+        staged.unit,
+        light.direction,
+        0.6 * light.key + 0.5 * (light.sky + light.ground),
+        staged.identity.skin,
     )
 
 
-def _inside_hairline(
-    fragments: Fragments, mesh: _Joined, parts: list[Part], identity: Identity, capture: Capture
-) -> BoolArray:
-    part = mesh.part_of_triangle[fragments.triangle]
-    keep = np.ones(len(part), dtype=np.bool_)
-    for i, candidate in enumerate(parts):
-        if candidate.material in (Material.HAIR, Material.HAT):
-            mine = np.flatnonzero(part == i)
-            picked = Fragments(fragments.sample[mine], fragments.triangle[mine], fragments.weights[mine])
-            surface = picked.interpolate(mesh.attributes[:, :3], mesh.triangles)
-            keep[mine] = ~hairdresser.bare(candidate, surface, capture.hair_mess, identity.texture)
-    return keep
-
-
-def _colours(
-    values: FloatArray,
-    part: IntArray,
-    vertices: FloatArray,
-    model: Model,
-    identity: Identity,
-    capture: Capture,
-) -> FloatArray:
+def _colours(values: FloatArray, part: IntArray, staged: Staged) -> FloatArray:
     """(F, 3) linear colour of the fragments; values are normal, position, surface, place, cavity."""
+    identity, capture, model, vertices = staged.identity, staged.capture, staged.model, staged.vertices
     normals = unit_length(values[:, :3])
     albedo, gloss = np.empty((len(part), 3), dtype=np.float32), np.empty(len(part), dtype=np.float32)
     flesh = np.zeros(len(part), dtype=np.float32)
@@ -240,21 +203,18 @@ def _casts_shadow(piece: Part) -> BoolArray:
     return np.full(len(piece.vertices), piece.material is not Material.FRAME) & (piece.vertices[:, 1] < 2.5)
 
 
-def _put_lenses(
-    canvas: FloatArray, depth: FloatArray, model: Model, capture: Capture, offset: FloatArray
-) -> BoolArray:
+def _put_lenses(canvas: FloatArray, depth: FloatArray, staged: Staged, fineness: int) -> BoolArray:
     """Tint what lies behind the lenses, in place; returns the (side, side) samples behind opaque ones.
 
     Shapes:
         canvas: (side * side, 4). depth: (side * side,), of what is drawn so far.
     """
     side = math.isqrt(len(depth))
-    per_unit = np.float32(capture.scale * side)
+    model, capture = staged.model, staged.capture
     opaque = np.zeros(side * side, dtype=np.bool_)
     for rim in model.lenses:
         outline = np.concatenate([rim.mean(0, keepdims=True), rim]) @ capture.pose.matrix().T
-        screen = (outline * per_unit).astype(np.float32)
-        screen[:, :2] += offset * SUPERSAMPLING
+        screen = staged.on_screen(outline, fineness)
         index = np.arange(1, len(outline) - 1)
         fan = np.stack([np.zeros_like(index), index, index + 1], -1)
         lens = rasterise(screen, fan, side)

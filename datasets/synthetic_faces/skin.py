@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.synthetic_faces.arrays import FloatArray
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.colour import linear, mix
+from datasets.procedural.mesh import bump, paired, ramp
+from datasets.procedural.noise import look_up
 from datasets.synthetic_faces.hair import inside_hairline
-from datasets.synthetic_faces.head import bump, eye_parameter, paired, ramp
-from datasets.synthetic_faces.identity import Identity, linear
+from datasets.synthetic_faces.head import eye_parameter
+from datasets.synthetic_faces.identity import Identity
 from datasets.synthetic_faces.layout import LID_DROP, LID_RISE, lid_height
-from datasets.synthetic_faces.noise import look_up
 
 # Outlines over |x|: lips, the slit between them, brows.
 _LIP_X = (0.0, 0.035, 0.066, 0.12, 0.189, 0.25, 0.287)
@@ -73,11 +75,6 @@ class _Skin:
     def cover(self, other: FloatArray, amount: FloatArray) -> None:
         """Mix with another colour, (3,) or (F, 3)."""
         self.colour = mix(self.colour, other, amount)
-
-
-def mix(base: FloatArray, other: FloatArray, amount: FloatArray) -> FloatArray:
-    """From ``base`` (F, 3) to ``other`` by (F,) amounts in [0, 1]."""
-    return np.asarray(base + (other - base) * amount[:, None], dtype=np.float32)
 
 
 def paint_skin(

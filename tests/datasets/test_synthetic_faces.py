@@ -20,13 +20,13 @@ from bench.contact_sheet import contact_sheet
 from bench.errors import BenchError
 from bench.progress import Progress
 from bench.seeds import numpy_generator
+from datasets.procedural import cache as disk
+from datasets.procedural.rasteriser import rasterise
 from datasets.synthetic_faces import SyntheticFaces, SyntheticFacesOptions, SyntheticFacesProvider, layout
-from datasets.synthetic_faces import cache as disk
 from datasets.synthetic_faces.deformation import displace, movements, traits
 from datasets.synthetic_faces.head import head_mesh
 from datasets.synthetic_faces.identity import Identity, draw_identity
 from datasets.synthetic_faces.job import Job
-from datasets.synthetic_faces.rasteriser import rasterise
 from datasets.synthetic_faces.renderer import Rendering, render, render_sample
 from datasets.synthetic_faces.scene import Capture, Pose, draw_capture
 
@@ -369,7 +369,9 @@ def test_opening_is_free_of_rendering(tmp_path: Path) -> None:
 
 
 def test_rendering_processes_do_not_load_torch() -> None:
-    code = "import sys, datasets.synthetic_faces.worker; print('torch' in sys.modules)"
+    code = (
+        "import sys, datasets.procedural.worker, datasets.synthetic_faces.job; print('torch' in sys.modules)"
+    )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
@@ -408,7 +410,7 @@ def test_wrong_use_is_explained() -> None:
 
 _CHILD = """
 from bench.progress import Progress
-from datasets.synthetic_faces.cache import open_split
+from datasets.procedural.cache import open_split
 from datasets.synthetic_faces.job import Job
 job = Job(split="test", count=6, size=64, seed=0, wild=False)
 print(int(open_split(job, Progress.silent(), workers=1)["images"].sum(dtype="int64")))

@@ -20,13 +20,12 @@ from bench.weights import read_weights
 from methods.networks.landmark_maps import expected_points
 from methods.thewlis import (
     Thewlis,
-    ThewlisNetwork,
-    ThewlisOptions,
     ThewlisRecipe,
     draw_warps,
     landmark_losses,
     training_pair,
 )
+from methods.thewlis_network import ThewlisNetwork, ThewlisOptions
 
 OPTIONS = ThewlisOptions(landmarks=4)
 RECIPE = ThewlisRecipe(image_size=24, margin=4, batch_size=4, epochs=2, final_epochs=1, patch=2)
@@ -114,6 +113,17 @@ def test_moved_images_give_moved_features() -> None:
         here.levels[0][..., inner, inner], there.levels[0][..., moved, moved], atol=1e-4, rtol=1e-4
     )
     assert move % network.shift_period == 0
+
+
+def test_replicated_borders_do_not_tell_the_position() -> None:
+    plain = torch.full((1, 3, 40, 40), 0.7)
+    scores = {
+        padding: _network(ThewlisOptions(landmarks=4, features="scores", padding=padding)).extract(plain)
+        for padding in ("zeros", "replicate")
+    }
+    spread = {padding: found.levels[0].std(dim=(2, 3)).max().item() for padding, found in scores.items()}
+    assert spread["replicate"] < 1e-5
+    assert spread["zeros"] > 1e-2
 
 
 # --- the training pair and equation 9 --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from bench.seeds import numpy_generator
-from datasets.synthetic_faces.arrays import FloatArray
+from datasets.procedural.arrays import FloatArray
 
 Kind = Literal["cloud", "grain", "strand", "curl"]
 SIDE = 256

@@ -1,14 +1,17 @@
-"""Things between the camera and the face, drawn as shaded flat shapes."""
+"""Things between the camera and the subject, drawn as shaded flat shapes."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
-from datasets.synthetic_faces.arrays import FloatArray
-from datasets.synthetic_faces.identity import linear
-from datasets.synthetic_faces.noise import SIDE, tile
-from datasets.synthetic_faces.scene import OccluderKind
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.colour import linear
+from datasets.procedural.noise import SIDE, tile
+
+OccluderKind = Literal["hand", "microphone", "bar", "card", "blob"]
 
 Layer = tuple[FloatArray, FloatArray]  # (S, S, 3) linear colour, (S, S) opacity
 

@@ -7,9 +7,10 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from datasets.synthetic_faces.arrays import FloatArray
-from datasets.synthetic_faces.identity import linear
-from datasets.synthetic_faces.noise import SIDE, tile
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.colour import linear
+from datasets.procedural.light import Light
+from datasets.procedural.noise import SIDE, tile
 
 
 def _colour(rng: np.random.Generator) -> FloatArray:
@@ -83,3 +84,8 @@ def _blurred(image: FloatArray, sigma: float) -> FloatArray:
     """Blur (3, S, S) by ``sigma`` pixels of a 128-pixel picture."""
     width = sigma * image.shape[-1] / 128
     return np.asarray(ndimage.gaussian_filter(image, (0, width, width), truncate=3.0))
+
+
+def dimmed(background: FloatArray, light: Light) -> FloatArray:
+    """A background under the lamps of the scene."""
+    return background * (0.45 + 0.55 * (light.key + light.sky + light.ground) / 1.6)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from datasets.synthetic_faces.arrays import BoolArray, FloatArray, IntArray
+from datasets.procedural.arrays import BoolArray, FloatArray, IntArray
 
 _DEPTH_STEPS = float(1 << 20)
 _SLACK = np.float32(1e-4)
@@ -39,7 +39,8 @@ class Fragments:
         matrix = sparse.csr_array((self.weights.reshape(-1), corners, starts), shape=(count, len(values)))
         return np.asarray(matrix @ np.ascontiguousarray(values), dtype=np.float32)
 
-    def take(self, keep: BoolArray) -> Fragments:
+    def take(self, keep: BoolArray | IntArray) -> Fragments:
+        """Those that are kept: a mask over the fragments, or indices."""
         return Fragments(self.sample[keep], self.triangle[keep], self.weights[keep])
 
 

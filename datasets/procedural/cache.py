@@ -18,8 +18,8 @@ from filelock import FileLock
 from bench.errors import BenchError
 from bench.files import cache_folder, require_writable
 from bench.progress import Progress, Task
-from datasets.synthetic_faces.job import ARRAYS, Job
-from datasets.synthetic_faces.worker import render_share
+from datasets.procedural.job import ARRAYS, RenderJob, class_path
+from datasets.procedural.worker import render_share
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -27,7 +27,7 @@ _MANIFEST = "manifest.json"
 _ALONE = 24  # so few pictures are rendered before worker processes have started
 
 
-def open_split(job: Job, progress: Progress, workers: int | None = None) -> Arrays:
+def open_split(job: RenderJob, progress: Progress, workers: int | None = None) -> Arrays:
     """The memory-mapped arrays of a split; renders them where they are missing or damaged.
 
     Two processes that ask at once render once: the second waits for the first.
@@ -38,7 +38,7 @@ def open_split(job: Job, progress: Progress, workers: int | None = None) -> Arra
     Raises:
         BenchError: where the cache folder cannot be written or a worker fails.
     """
-    home = cache_folder("synthetic-faces")
+    home = cache_folder(job.name)
     require_writable(home)
     folder = home / job.key
     with FileLock(home / f"{job.key}.lock"):
@@ -65,7 +65,7 @@ def _checksums(folder: Path) -> dict[str, int]:
     return sums
 
 
-def _intact(folder: Path, job: Job) -> bool:
+def _intact(folder: Path, job: RenderJob) -> bool:
     """Whether a finished rendering of this job lies there, byte for byte as it was written."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
@@ -74,7 +74,7 @@ def _intact(folder: Path, job: Job) -> bool:
         return False
 
 
-def _render(job: Job, folder: Path, progress: Progress, workers: int) -> None:
+def _render(job: RenderJob, folder: Path, progress: Progress, workers: int) -> None:
     # The lock is ours: what lies there was left by a process that was killed.
     for abandoned in folder.parent.glob(f".{job.key}.*"):
         shutil.rmtree(abandoned, ignore_errors=True)
@@ -82,7 +82,7 @@ def _render(job: Job, folder: Path, progress: Progress, workers: int) -> None:
     try:
         for name, (shape, kind) in job.shapes().items():
             np.lib.format.open_memmap(building / f"{name}.npy", mode="w+", dtype=kind, shape=shape).flush()
-        with progress.task(f"rendering synthetic-faces {job.split}", job.count) as task:
+        with progress.task(f"rendering {job.name} {job.split}", job.count) as task:
             if workers == 1 or job.count <= _ALONE:
                 render_share(job, building, 0, 1, task.advance)
             else:
@@ -92,20 +92,21 @@ def _render(job: Job, folder: Path, progress: Progress, workers: int) -> None:
         building.rename(folder)
     except OSError as error:
         raise BenchError(
-            f"cannot write rendered faces below {folder.parent}: {error.strerror or error}",
+            f"cannot write renderings below {folder.parent}: {error.strerror or error}",
             hint="Check free space, or point BENCH_CACHE at another folder.",
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _in_processes(job: Job, building: Path, task: Task, workers: int) -> None:
+def _in_processes(job: RenderJob, building: Path, task: Task, workers: int) -> None:
     """Start the workers and count the bytes they write, one a picture, until all have ended."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
-    command = [sys.executable, "-m", "datasets.synthetic_faces.worker", job.model_dump_json(), str(building)]
+    worker = [sys.executable, "-m", "datasets.procedural.worker"]
+    command = [*worker, class_path(type(job)), job.model_dump_json(), str(building)]
     ticks, end = os.pipe()
     log = building / "worker.log"
     running: list[subprocess.Popen[bytes]] = []

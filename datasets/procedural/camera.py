@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from datasets.synthetic_faces.arrays import FloatArray
-from datasets.synthetic_faces.scene import Camera
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.draws import between
 
 _BLOCK = 8
 _FREQUENCY = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """What happens between the scene and the file."""
+
+    exposure: float
+    contrast: float
+    saturation: float
+    tint: FloatArray
+    blur: float
+    motion: tuple[float, float]
+    noise: float
+    quality: float
+    shrink: float
+
+
+def draw_camera(rng: np.random.Generator) -> Camera:
+    """From a sharp, colourful picture to a small, shaken, compressed one."""
+    moving = rng.random() < 0.12
+    return Camera(
+        exposure=float(np.exp(rng.normal(0.05, 0.2))),
+        contrast=between(rng, 0.85, 1.25),
+        saturation=0.0 if rng.random() < 0.05 else between(rng, 0.6, 1.25),
+        tint=np.asarray(rng.normal(1.0, 0.05, 3), dtype=np.float32),
+        blur=between(rng, 0.25, 0.7) if rng.random() < 0.8 else between(rng, 0.7, 1.5),
+        motion=(float(rng.normal(0, 1.6)), float(rng.normal(0, 1.0))) if moving else (0.0, 0.0),
+        noise=float(rng.exponential(0.008)),
+        quality=between(rng, 0.0, 1.0),
+        shrink=between(rng, 0.4, 0.8) if rng.random() < 0.15 else 1.0,
+    )
 
 
 def develop(scene: FloatArray, camera: Camera, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

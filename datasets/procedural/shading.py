@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.synthetic_faces.arrays import FloatArray
-from datasets.synthetic_faces.scene import Light
+from datasets.procedural.arrays import FloatArray
+from datasets.procedural.light import Light
 
 _SHADOW_CELLS = 80
 

@@ -1,0 +1,8 @@
+"""One renderer for all procedural data sets.
+
+``category`` says what a description of a kind of object gives (individuals posed in a scene, as meshes with
+landmarks); ``renderer`` reads top to bottom: join, z-buffer, paint, light, camera, annotation; ``surface`` gives
+surface coordinates, from which ``bench.surfaces`` derives dense correspondences. ``job``, ``cache`` and ``worker``
+render splits once and keep them; ``dataset`` and ``provider`` show them to the rest of the house. Nothing here is
+loaded before it is asked for: rendering processes need no torch.
+"""
