@@ -82,6 +82,16 @@ class FeatureMap:
         """The same levels with another size of the dense map."""
         return replace(self, size=size)
 
+    def condensed(self) -> FeatureMap:
+        """The same dense map from no more cells than it has: levels finer than it are resized now, once. Exact.
+
+        A projection of a level commutes with its resizing, so this only moves the resizing to where it is cheaper:
+        before many projections instead of after each.
+        """
+        cells = math.prod(self.size)
+        coarse = (resize(lv, self.size) if math.prod(lv.shape[-2:]) > cells else lv for lv in self.levels)
+        return replace(self, levels=tuple(coarse))
+
     def with_normalisation(self, normalisation: Normalisation) -> FeatureMap:
         return replace(self, normalisation=normalisation)
 

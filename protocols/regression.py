@@ -135,7 +135,7 @@ def fit_and_predict(
         ``predictions`` (N_unseen, K, 2), float32, pixels, corner origin; ``losses`` (epochs,).
     """
     size = options.map_size(unseen.image_size)
-    learned, unseen = learned.defined_at(size), unseen.defined_at(size)
+    learned, unseen = learned.defined_at(size).condensed(), unseen.defined_at(size).condensed()
     generator = torch_generator(seed, "regressor")
     regressor = VirtualKeypointRegressor(learned.channels, split.points.shape[1], generator)
     losses = fit(

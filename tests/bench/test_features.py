@@ -145,6 +145,20 @@ def test_dense(make: Maker, dtype: torch.dtype) -> None:
 
 @MAPS
 @DTYPES
+def test_condensed_maps_are_smaller_and_the_same(make: Maker, dtype: torch.dtype) -> None:
+    features = make(dtype).defined_at((4, 6))
+    condensed = features.condensed()
+    assert all(level.shape[2] * level.shape[3] <= 24 for level in condensed.levels)
+    weight = rand(7, features.channels, seed=9, dtype=dtype)
+    scale = TOLERANCE[dtype]
+    torch.testing.assert_close(condensed.dense(), features.dense(), rtol=scale, atol=scale)
+    torch.testing.assert_close(
+        condensed.project(weight), features.project(weight), rtol=scale, atol=10 * scale
+    )
+
+
+@MAPS
+@DTYPES
 def test_project_is_a_convolution_of_the_dense_map(make: Maker, dtype: torch.dtype) -> None:
     features = make(dtype)
     weight, bias = rand(4, features.channels, seed=6), rand(4, seed=7)
