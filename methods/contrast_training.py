@@ -43,6 +43,10 @@ class ContrastRecipe(Recipe):
     jpeg_noise: bool = Field(default=True, description="Compress views; costs about a millisecond a view.")
     jitter: float = Field(default=0.4, ge=0, description="Of brightness, contrast and saturation.")
     lighting: float = Field(default=0.1, ge=0, description="Spread of the PCA lighting.")
+    hue: float = Field(
+        default=0.0, ge=0, le=0.5, description="Largest change of the hue, in turns; not in the paper."
+    )
+    grey: float = Field(default=0.0, ge=0, le=1, description="Share of grey views; not in the paper.")
 
     stage1_epochs: int = Field(default=800, ge=0, description="0: stage 2 only, on the initial weights.")
     batch_size: int = Field(default=256, ge=2)
@@ -172,8 +176,12 @@ def random_view(images: Tensor, recipe: ContrastRecipe, generator: torch.Generat
         crop_scale=(recipe.min_crop, 1.0),
         interpolation="bilinear",
         flip=0.0,
-        jitter=0.0,
-        grey=0.0,
+        jitter=0.8 if recipe.hue else 0.0,
+        brightness=0.0,
+        contrast=0.0,
+        saturation=0.0,
+        hue=recipe.hue,
+        grey=recipe.grey,
         blur=0.0,
     )
     with torch.autocast(images.device.type, enabled=False):

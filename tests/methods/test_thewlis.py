@@ -224,7 +224,7 @@ def test_equation_9_adds_both_diversities() -> None:
 # --- training --------------------------------------------------------------------------------------------------
 
 
-def test_training_is_resumable_and_seeded(tmp_path: Path) -> None:
+def test_training_is_seeded_and_ends_at_a_tenth_of_the_rate(tmp_path: Path) -> None:
     sha = {
         name: read_weights(Thewlis().pretrain(_job(tmp_path / name, seed=seed))).sha256
         for name, seed in (("one", 3), ("same", 3), ("other", 4))
