@@ -92,6 +92,15 @@ class FeatureMap:
         coarse = (resize(lv, self.size) if math.prod(lv.shape[-2:]) > cells else lv for lv in self.levels)
         return replace(self, levels=tuple(coarse))
 
+    def scaled(self, factor: float) -> FeatureMap:
+        """The same maps, every number times ``factor``."""
+        return replace(self, levels=tuple(level * factor for level in self.levels))
+
+    def mean_length(self) -> float:
+        """Root of the mean squared length of the dense descriptors, over all cells and images."""
+        batches = (torch.stack(part.squared_norms()).sum(0).double().mean((1, 2)) for part in self.split(64))
+        return float(torch.cat(list(batches)).mean().sqrt())
+
     def with_normalisation(self, normalisation: Normalisation) -> FeatureMap:
         return replace(self, normalisation=normalisation)
 

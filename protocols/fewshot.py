@@ -71,7 +71,7 @@ class FewShot(Protocol):
     """
 
     name: ClassVar[str] = "fewshot"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "landmarks regressed from frozen features, 1 to 100 annotated images"
     reference: ClassVar[str] = "Cheng et al., ICCV 2021, Table 7; Karmali et al., WACV 2022, Table 5"
     Options: ClassVar[type[ProtocolOptions]] = FewShotOptions
@@ -94,6 +94,7 @@ class FewShot(Protocol):
             "batch_size": 16,
             "learning_rate": 0.06,
             "map_stride": 4,
+            "feature_scale": "unit",
         },
     }
     metrics: ClassVar[tuple[MetricSpec, ...]] = (NME_INTEROCULAR,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,10 @@ NME_INTEROCULAR = MetricSpec(
 )
 
 
+_SHORTEST = 1e-12
+"""Features that are zero everywhere stay zero."""
+
+
 class RegressorOptions(ProtocolOptions):
     """How the regressor is trained, with the defaults of ContrastLandmarks."""
 
@@ -42,6 +46,11 @@ class RegressorOptions(ProtocolOptions):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first moment (DVE: 0.9).")
     amsgrad: bool = Field(False, description="AMSGrad variant of Adam (DVE: true).")
     map_stride: int = Field(2, ge=1, description="The feature map is defined at image size / map_stride.")
+    feature_scale: Literal["as_is", "unit"] = Field(
+        "as_is",
+        description="unit: features are divided by the mean length of the training images' descriptors. On long "
+        "descriptors the regressor's soft-max begins sharp, and few steps cannot undo that.",
+    )
 
     def settings(self) -> FitSettings:
         return FitSettings(**{name: getattr(self, name) for name in FitSettings.model_fields})
@@ -64,7 +73,7 @@ class Regression(Protocol):
     """
 
     name: ClassVar[str] = "regression"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "landmarks regressed from frozen features, all training annotations"
     reference: ClassVar[str] = "Cheng et al., ICCV 2021, Table 5; Karmali et al., WACV 2022, Table 2"
     Options: ClassVar[type[ProtocolOptions]] = RegressorOptions
@@ -79,6 +88,7 @@ class Regression(Protocol):
             "learning_rate": 0.06,
             "weight_decay": 0.005,
             "map_stride": 4,
+            "feature_scale": "unit",
         },
     }
     metrics: ClassVar[tuple[MetricSpec, ...]] = (NME_INTEROCULAR,)
@@ -136,6 +146,9 @@ def fit_and_predict(
     """
     size = options.map_size(unseen.image_size)
     learned, unseen = learned.defined_at(size).condensed(), unseen.defined_at(size).condensed()
+    if options.feature_scale == "unit":
+        factor = 1 / max(learned.mean_length(), _SHORTEST)
+        learned, unseen = learned.scaled(factor), unseen.scaled(factor)
     generator = torch_generator(seed, "regressor")
     regressor = VirtualKeypointRegressor(learned.channels, split.points.shape[1], generator)
     losses = fit(

@@ -158,6 +158,14 @@ def test_condensed_maps_are_smaller_and_the_same(make: Maker, dtype: torch.dtype
 
 
 @MAPS
+def test_mean_length_is_that_of_the_dense_descriptors(make: Maker) -> None:
+    features = make()
+    wanted = reference_dense(features).square().sum(1).mean().sqrt()
+    assert features.mean_length() == pytest.approx(float(wanted), rel=1e-12)
+    assert features.scaled(0.25).mean_length() == pytest.approx(float(wanted) / 4, rel=1e-12)
+
+
+@MAPS
 @DTYPES
 def test_project_is_a_convolution_of_the_dense_map(make: Maker, dtype: torch.dtype) -> None:
     features = make(dtype)

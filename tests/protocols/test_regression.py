@@ -10,6 +10,7 @@ import torch
 
 from bench.context import EvaluationData, RunContext
 from bench.errors import BenchError
+from bench.features import FeatureMap
 from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement
@@ -54,6 +55,24 @@ def test_features_that_show_the_landmarks_give_a_small_error(
     assert value.count == 25
     assert value.std is None
     assert result.notes == ()
+
+
+class Louder(Colours):
+    """The same features, a power of two times as long."""
+
+    def forward(self, images: torch.Tensor) -> FeatureMap:
+        return super().forward(images).scaled(1024.0)
+
+
+def test_the_scale_of_features_counts_only_where_it_is_kept() -> None:
+    data = evaluation_data()
+    for scale, equal in (("unit", True), ("as_is", False)):
+        options = OPTIONS.model_copy(update={"epochs": 3, "feature_scale": scale})
+        quiet, loud = (
+            Regression().measure(method(), data, options, RunContext()).per_sample["predictions"]
+            for method in (Colours, Louder)
+        )
+        assert np.allclose(quiet, loud, atol=1e-3) == equal
 
 
 def test_features_without_the_image_give_about_the_error_of_the_mean_shape() -> None:
