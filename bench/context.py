@@ -63,12 +63,25 @@ class RunContext:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
-    def features(self, extractor: FeatureExtractor, images: Tensor, what: str = "images") -> FeatureMap:
-        """Frozen features of (N, 3, S, S) uint8 images, in batches, on the run's device."""
+    def features(
+        self,
+        extractor: FeatureExtractor,
+        images: Tensor,
+        what: str = "images",
+        size: tuple[int, int] | None = None,
+    ) -> FeatureMap:
+        """Frozen features of (N, 3, S, S) uint8 images, in batches, on the run's device.
+
+        Args:
+            size: Of the dense map that is wanted; finer levels are not kept then.
+        """
         with self.phase("features"):
             batches = images.split(self.batch_size)
             track = self.progress.track(batches, f"features of {what}", len(batches))
-            maps = [extractor.extract(batch.to(self.device)) for batch in track]
+            maps = []
+            for batch in track:
+                found = extractor.extract(batch.to(self.device))
+                maps.append(found if size is None else found.defined_at(size).condensed())
             return FeatureMap.cat(maps)
 
     def step(self, key: str, compute: Callable[[], Arrays]) -> Arrays:

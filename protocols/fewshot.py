@@ -150,7 +150,12 @@ class _Learner:
 
     @cached_property
     def unseen(self) -> FeatureMap:
-        return self.run.features(self.extractor, self.test_images, "test images")
+        return self.run.features(self.extractor, self.test_images, "test images", self._map_size)
+
+    @property
+    def _map_size(self) -> tuple[int, int]:
+        height, width = self.test_images.shape[-2:]
+        return self.options.map_size((height, width))
 
     def result(self, count: int, draw: int) -> Arrays:
         return self.run.step(f"fewshot/annotations={count}/draw={draw}", lambda: self._learn(count, draw))
@@ -162,7 +167,7 @@ class _Learner:
         augment = self.options.augment
         split = warped_copies(support, seed, self.options, self.run) if augment else support.cropped()
         name = f"annotations={count}/draw={draw}"
-        learned = self.run.features(self.extractor, split.images, f"support images, {name}")
+        learned = self.run.features(self.extractor, split.images, f"support images, {name}", self._map_size)
         result = fit_and_predict(
             self.options,
             self.run,

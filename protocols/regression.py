@@ -103,8 +103,10 @@ class Regression(Protocol):
         train, test = data.training().cropped(), data.test.cropped()
 
         def compute() -> Arrays:
-            learned = run.features(extractor, train.images, "training images")
-            unseen = run.features(extractor, test.images, "test images")
+            height, width = test.images.shape[-2:]
+            size = options.map_size((height, width))
+            learned = run.features(extractor, train.images, "training images", size)
+            unseen = run.features(extractor, test.images, "test images", size)
             return fit_and_predict(
                 options, run, learned=learned, split=train, unseen=unseen, seed=run.seed, key="regression"
             )
@@ -138,14 +140,13 @@ def fit_and_predict(
     """Train a new regressor on the ``learned`` features of ``split`` and apply it to the ``unseen`` ones.
 
     Args:
+        learned, unseen: Defined at the size that the options ask for.
         seed: Draws the initial weights and the order of the training images.
         key: Names this training within the run.
 
     Returns:
         ``predictions`` (N_unseen, K, 2), float32, pixels, corner origin; ``losses`` (epochs,).
     """
-    size = options.map_size(unseen.image_size)
-    learned, unseen = learned.defined_at(size).condensed(), unseen.defined_at(size).condensed()
     if options.feature_scale == "unit":
         factor = 1 / max(learned.mean_length(), _SHORTEST)
         learned, unseen = learned.scaled(factor), unseen.scaled(factor)
