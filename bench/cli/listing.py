@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench import registry
 from bench.cli.common import Json
 from bench.errors import BenchError, did_you_mean
 
@@ -18,6 +17,10 @@ if TYPE_CHECKING:
     from bench.method import Method, Preset
 
 _GIVES = {"dense": "dense features", "landmarks": "discovered landmarks"}
+
+if TYPE_CHECKING:
+    from bench import registry
+
 _HEADINGS: dict[registry.Group, str] = {
     "methods": "method",
     "datasets": "data set",
@@ -40,6 +43,8 @@ def list_(
 
       bench list methods
     """
+    from bench import registry
+
     groups = registry.GROUPS if kind is None else (_group(kind),)
     found = {group: registry.summaries(group) for group in groups}
     if json_output:
@@ -69,6 +74,8 @@ def show(
 
       bench show fewshot --json
     """
+    from bench import registry
+
     groups = [group for group in registry.GROUPS if name in registry.names(group)]
     if not groups:
         known = {other for group in registry.GROUPS for other in registry.names(group)}
@@ -82,6 +89,8 @@ def show(
 
 
 def _group(kind: str) -> registry.Group:
+    from bench import registry
+
     for group in registry.GROUPS:
         if kind == group:
             return group
@@ -89,6 +98,7 @@ def _group(kind: str) -> registry.Group:
 
 
 def _described(group: registry.Group, name: str) -> dict[str, Any]:
+    from bench import registry
     from bench.options import summarise_options
 
     component = registry.load(group, name)
