@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.file_kinds import is_web_page
 
 # A legacy file is a row of pickles: magic number, version, machine, content, keys of the storages; then raw bytes.
 _LEGACY_PICKLES = 4
@@ -147,15 +148,14 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _refuse_other_files(path: Path, head: bytes) -> None:
     """Files that are often met under a checkpoint's name, each with what to do about it."""
-    text = head.lstrip().lower()
     if not head:
         raise BenchError(f"{path} is empty", hint="The download may have failed.")
-    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+    if is_web_page(head):
         raise BenchError(
             f"{path} is a web page, not a checkpoint",
             hint="The download ended at a page that asks for a login or a confirmation; fetch it in a browser.",
         )
-    if text.startswith(b"version https://git-lfs"):
+    if head.startswith(b"version https://git-lfs"):
         raise BenchError(f"{path} is a pointer of Git LFS, not the file itself", hint="Run: git lfs pull")
     if zipfile.is_zipfile(path):
         _pickle_name(path)

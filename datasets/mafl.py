@@ -28,10 +28,9 @@ from torchvision.transforms.v2 import functional as tvf
 from bench.errors import BenchError
 from bench.landmarks import DatasetInfo
 from bench.seeds import numpy_generator
-from datasets.celeba import CelebaOptions
+from datasets.celeba import CelebaProvider
 from datasets.celeba_family import (
     SCHEMA,
-    AlignedFaces,
     CelebaCopy,
     CelebaFamilyProvider,
     Members,
@@ -68,21 +67,13 @@ _MEMBERS: Mapping[str, Members] = MappingProxyType(
 )
 
 
-class MaflProvider(CelebaFamilyProvider):
-    """Opens ``mafl:FOLDER``."""
+class MaflProvider(CelebaProvider):
+    """Opens ``mafl:FOLDER``: other members of the same aligned images."""
 
     name: ClassVar[str] = "mafl"
     summary: ClassVar[str] = "MAFL: 19,000 + 1,000 aligned CelebA faces, 5 points (mafl:FOLDER of CelebA)"
-    Options: ClassVar[type[BaseModel]] = CelebaOptions
     info: ClassVar[DatasetInfo] = DatasetInfo("MAFL", "published", LICENCE, CITATION, "human face")
-    kind: ClassVar[Kind] = "aligned"
     members: ClassVar[Mapping[str, Members]] = _MEMBERS
-
-    def dataset(self, split: str, entries: list[Entry], options: BaseModel) -> ListedDataset:
-        recipe = {"crop": options_of(options, CelebaOptions, self.name).crop}
-        return AlignedFaces(
-            name=self.name, split=split, info=self.info, schema=SCHEMA, entries=entries, recipe=recipe
-        )
 
 
 def _ordered(factors: tuple[float, float]) -> tuple[float, float]:

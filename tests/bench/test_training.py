@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +12,13 @@ import torch
 
 from bench.errors import BenchError
 from bench.method import PretrainJob
-from bench.progress import Progress, Task
+from bench.progress import Progress
 from bench.training import steps_for
 from bench.weights import load_into, read_weights
 from methods.lead import LEAD, LEADOptions, LEADRecipe
 from methods.random import Random, RandomOptions
 from methods.schedule import warmup_cosine
+from tests.killing import KilledError, Killer
 
 OPTIONS = LEADOptions(backbone="resnet18", width=8, dim=8, fpn_width=8, fpn_merged=8)
 RECIPE = LEADRecipe(
@@ -35,33 +34,6 @@ RECIPE = LEADRecipe(
     head_dim=8,
     projection_dim=8,
 )
-
-
-class KilledError(Exception):
-    """Stands for SIGKILL: nothing gets a chance to clean up."""
-
-
-class _Killer(Progress):
-    def __init__(self, stage: str, after: int) -> None:
-        super().__init__(quiet=True)
-        self.stage, self.after = stage, after
-
-    def hit(self) -> None:
-        raise KilledError
-
-    @contextmanager
-    def task(self, description: str, total: int, *, done: int = 0) -> Iterator[Task]:
-        killer = self
-
-        class Counting(Task):
-            steps = 0
-
-            def advance(self, steps: int = 1, status: str = "") -> None:
-                self.steps += steps
-                if description == killer.stage and self.steps == killer.after:
-                    killer.hit()
-
-        yield Counting()
 
 
 def _job(output: Path, recipe: LEADRecipe = RECIPE, **changes: object) -> PretrainJob:
@@ -100,7 +72,7 @@ def test_resumed_equals_undisturbed(
     undisturbed = LEAD().pretrain(_job(tmp_path / "one", recipe))
     disturbed = _job(tmp_path / "two", recipe, checkpoint_seconds=-1.0)
     with pytest.raises(KilledError):
-        LEAD().pretrain(replace(disturbed, progress=_Killer(stage, after)))
+        LEAD().pretrain(replace(disturbed, progress=Killer(stage, after)))
     resumed = LEAD().pretrain(disturbed)
     assert read_weights(resumed).sha256 == read_weights(undisturbed).sha256
     logs = [list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("one", "two")]
@@ -109,7 +81,7 @@ def test_resumed_equals_undisturbed(
 
 
 def test_ctrl_c_keeps_every_finished_step(tmp_path: Path) -> None:
-    class Interrupting(_Killer):
+    class Interrupting(Killer):
         """Presses Ctrl-C in the middle of the work of a step, not between two."""
 
         def hit(self) -> None:

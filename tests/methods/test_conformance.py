@@ -80,4 +80,5 @@ CHECKS = [
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.subject.name}-{check}")
 def test_conformance(check: Check) -> None:
+    """A check that fails raises an AssertionError, which says what was got, expected and to do."""
     check()

@@ -1,13 +1,9 @@
-"""ContrastLandmarks: its network against the official numbers, its views, stages, resumption and checkpoints."""
+"""ContrastLandmarks: its network against the official numbers, its views and stages."""
 
 from __future__ import annotations
 
-import argparse
-import csv
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from bench.errors import BenchError
-from bench.method import CheckpointFormat, PretrainJob
-from bench.progress import Progress, Task
-from bench.seeds import seeded_initialisation
+from bench.method import PretrainJob
 from bench.training import Batch, Stage
-from bench.weights import load_into, read_weights
-from methods.contrast import ContrastLandmarks, ContrastNetwork, ContrastOptions, ContrastRecipe
+from methods.contrast import ContrastNetwork, ContrastOptions, ContrastRecipe
 from methods.contrast_training import random_view, stage_one, stage_two
 from methods.networks.projector import Projector
-from methods.networks.resnet import Backbone, ResNet
+from methods.networks.resnet import Backbone
 from methods.objectives.equivariant_similarity import equivariant_similarity_loss
-from tests.goldens import SHARED, fill_parameters, golden
-
-OPTIONS = ContrastOptions(backbone="resnet18", width=8, features="projected", dim=6)
-RECIPE = ContrastRecipe(
-    image_size=40,
-    margin=4,
-    batch_size=8,
-    stage1_epochs=2,
-    queue=20,
-    ema=0.9,
-    stage2_batch_size=8,
-    stage2_epochs=2,
-)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def job(output: Path, **changes: Any) -> PretrainJob:
-    images = torch.randint(0, 256, (18, 3, 40, 40), dtype=torch.uint8, generator=generator())
-    made = PretrainJob(
-        images=images,
-        options=OPTIONS,
-        recipe=RECIPE,
-        output=output,
-        seed=3,
-        device=torch.device("cpu"),
-        progress=Progress.silent(),
-        provenance={"dataset": "noise", "preset": "test", "images": 18},
-    )
-    return replace(made, **changes)
-
+from tests.goldens import fill_parameters, golden
+from tests.methods.contrast_world import OPTIONS, RECIPE, built, generator, job
 
 # --- the network ------------------------------------------------------------------------------------------------
 
@@ -192,15 +153,10 @@ def test_switched_off_noise_is_off() -> None:
 # --- the stages -------------------------------------------------------------------------------------------------
 
 
-def _built(at: PretrainJob) -> ContrastNetwork:
-    with seeded_initialisation(at.seed, "initial weights"):
-        return ContrastNetwork(at.options)
-
-
 def test_published_settings_of_stage_one(tmp_path: Path) -> None:
     recipe = ContrastRecipe(image_size=40, margin=4)
     at = job(tmp_path, recipe=recipe, images=torch.zeros(700, 3, 40, 40, dtype=torch.uint8))
-    stage = stage_one(at, _built(at))
+    stage = stage_one(at, built(at))
     assert stage.steps == 800 * 2
     assert stage.batch_size == 256
     settings = stage.optimiser.param_groups[0]
@@ -214,7 +170,7 @@ def test_published_settings_of_stage_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("groups", [1, 2, 3])
 def test_a_step_of_stage_one(tmp_path: Path, groups: int) -> None:
     at = job(tmp_path, recipe=RECIPE.model_copy(update={"groups": groups}))
-    network = _built(at)
+    network = built(at)
     stage = stage_one(at, network)
     encoder, average, queue = (stage.modules[name] for name in ("encoder", "average", "queue"))
     assert encoder is network.encoder
@@ -224,7 +180,7 @@ def test_a_step_of_stage_one(tmp_path: Path, groups: int) -> None:
     loss = stage.losses(Batch(images), generator(5))["loss"]
 
     # The same by the published formula, with fresh copies of the networks, one group of images after another.
-    online, twin = _built(at).train(), _built(at).train()
+    online, twin = built(at).train(), built(at).train()
     stream = generator(5)
     views = [twin.normalise(random_view(images, RECIPE, stream)) for _ in range(2)]
     shuffled = torch.randperm(8, generator=stream).tolist()
@@ -255,7 +211,7 @@ def test_a_step_of_stage_one(tmp_path: Path, groups: int) -> None:
 @pytest.mark.parametrize(("dim", "multiplier", "inverse_temperature"), [(64, 6.5, 8.0), (6, 7.0, 7.0)])
 def test_a_step_of_stage_two(tmp_path: Path, dim: int, multiplier: float, inverse_temperature: float) -> None:
     at = job(tmp_path, options=OPTIONS.model_copy(update={"dim": dim}))
-    network = _built(at)
+    network = built(at)
     images = at.images[:4].float() / 255
     stage = stage_two(at, network)
     loss = stage.losses(Batch(images), generator(6))["loss"]
@@ -275,7 +231,7 @@ def test_a_step_of_stage_two(tmp_path: Path, dim: int, multiplier: float, invers
 
 def test_stage_two_can_see_plain_images(tmp_path: Path) -> None:
     at = job(tmp_path, recipe=RECIPE.model_copy(update={"stage2_augmentation": False}))
-    network = _built(at)
+    network = built(at)
     images = at.images[:4].float() / 255
     loss = stage_two(at, network).losses(Batch(images), generator(6))["loss"]
     assert network.projector is not None
@@ -289,7 +245,7 @@ def test_steps_lower_the_loss_of_what_they_saw(
 ) -> None:
     """The same views, keys and queue again and again."""
     at = job(tmp_path)
-    stage = prepare(at, _built(at))
+    stage = prepare(at, built(at))
     batch = Batch(at.images[:8].float() / 255)
     queue = stage.modules.get("queue", nn.Identity())
     if prepare is stage_one:
@@ -305,219 +261,3 @@ def test_steps_lower_the_loss_of_what_they_saw(
         stage.optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < factor * losses[0]
-
-
-# --- pre-training as a whole ------------------------------------------------------------------------------------
-
-
-class KilledError(Exception):
-    """Stands for SIGKILL: nothing gets a chance to clean up."""
-
-
-class _Killer(Progress):
-    def __init__(self, stage: str, after: int) -> None:
-        super().__init__(quiet=True)
-        self.stage, self.after = stage, after
-
-    @contextmanager
-    def task(self, description: str, total: int, *, done: int = 0) -> Iterator[Task]:
-        killer = self
-
-        class Counting(Task):
-            steps = 0
-
-            def advance(self, steps: int = 1, status: str = "") -> None:
-                self.steps += steps
-                if description == killer.stage and self.steps == killer.after:
-                    raise KilledError
-
-        yield Counting()
-
-
-@pytest.mark.parametrize(("stage", "after"), [("stage1", 3), ("stage2", 2)])
-def test_resumed_equals_undisturbed(tmp_path: Path, stage: str, after: int) -> None:
-    """Queue, pointer, average, optimiser and batch statistics all come back."""
-    undisturbed = ContrastLandmarks().pretrain(job(tmp_path / "one"))
-    disturbed = job(tmp_path / "two", checkpoint_seconds=-1.0)
-    with pytest.raises(KilledError):
-        ContrastLandmarks().pretrain(replace(disturbed, progress=_Killer(stage, after)))
-    resumed = ContrastLandmarks().pretrain(disturbed)
-    assert read_weights(resumed).sha256 == read_weights(undisturbed).sha256
-    logs = [list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("one", "two")]
-    assert logs[0] == logs[1]
-    assert [row["stage"] for row in logs[0]] == ["stage1"] * 4 + ["stage2"] * 4
-
-
-def test_step_zero_is_the_untrained_network_and_snapshots_load(tmp_path: Path) -> None:
-    at = job(tmp_path, snapshot_every=4)
-    final = read_weights(ContrastLandmarks().pretrain(at), method="contrast")
-    start = read_weights(tmp_path / "snapshots" / "stage1-000000.safetensors")
-    untrained = _built(at).state_dict()
-    assert all(torch.equal(tensor, untrained[name]) for name, tensor in start.tensors.items())
-    assert start.options["features"] == "hypercolumn"
-    first = read_weights(tmp_path / "snapshots" / "stage1-000004.safetensors")
-    assert not torch.equal(first.tensors["encoder.fc.weight"], start.tensors["encoder.fc.weight"])
-    # Stage 2 leaves the encoder as it was, batch statistics included.
-    assert all(torch.equal(tensor, final.tensors[name]) for name, tensor in first.tensors.items())
-    assert final.options["features"] == "projected"
-    assert set(final.tensors) - set(first.tensors) == {
-        "projector.reg_conv.weight",
-        "projector.reg_conv.bias",
-    }
-
-
-def test_weights_of_stage_one_start_stage_two(tmp_path: Path) -> None:
-    hypercolumn = OPTIONS.model_copy(update={"features": "hypercolumn"})
-    encoder = read_weights(ContrastLandmarks().pretrain(job(tmp_path / "one", options=hypercolumn)))
-    rows = list(csv.DictReader((tmp_path / "one" / "log.csv").open()))
-    assert {row["stage"] for row in rows} == {"stage1"}
-    recipe = RECIPE.model_copy(update={"stage1_epochs": 0})
-    both = ContrastLandmarks().pretrain(job(tmp_path / "two", recipe=recipe, initial=encoder))
-    together = ContrastLandmarks().pretrain(job(tmp_path / "three"))
-    # The projector's start and the draws of stage 2 do not depend on who trained stage 1.
-    found, wanted = read_weights(both).tensors, read_weights(together).tensors
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in found.items())
-    tuned = ContrastLandmarks().pretrain(
-        job(tmp_path / "four", options=hypercolumn, initial=encoder, snapshot_every=100)
-    )
-    start = read_weights(tmp_path / "four" / "snapshots" / "stage1-000000.safetensors")
-    assert all(torch.equal(tensor, encoder.tensors[name]) for name, tensor in start.tensors.items())
-    assert not torch.equal(
-        read_weights(tuned).tensors["encoder.fc.weight"], encoder.tensors["encoder.fc.weight"]
-    )
-
-
-def test_weights_with_a_projector_can_be_read_as_the_hypercolumn(tmp_path: Path) -> None:
-    recipe = RECIPE.model_copy(update={"stage1_epochs": 0, "stage2_epochs": 1})
-    weights = read_weights(ContrastLandmarks().pretrain(job(tmp_path, recipe=recipe)))
-    network = ContrastNetwork(OPTIONS.model_copy(update={"features": "hypercolumn"}))
-    load_into(network, weights)
-    assert network.extract(torch.rand(1, 3, 32, 32)).channels == 8 * (1 + 2 + 4 + 8)
-
-
-@pytest.mark.parametrize("changes", [{"margin": 20}, {"margin": 3}])
-def test_impossible_views_are_an_error(tmp_path: Path, changes: dict[str, int]) -> None:
-    with pytest.raises(BenchError, match="without margins"):
-        ContrastLandmarks().pretrain(job(tmp_path, recipe=RECIPE.model_copy(update=changes)))
-
-
-def test_presets_and_variants_are_overrides_that_fit() -> None:
-    method = ContrastLandmarks()
-    assert method.presets["paper"].options == method.presets["paper"].recipe == {}
-    assert method.presets["small"].options == method.presets["tiny"].options
-    for preset in method.presets.values():
-        for variant in (None, *method.variants.values()):
-            overrides = [preset] if variant is None else [preset, variant]
-            options = ContrastOptions(**{k: v for each in overrides for k, v in each.options.items()})
-            recipe = ContrastRecipe(**{k: v for each in overrides for k, v in each.recipe.items()})
-            assert recipe.view_size() % 4 == 0
-            assert options.features == "projected" or recipe.stage1_epochs > 0
-    released = {**method.presets["small"].options, **method.variants["projected-128"].options}
-    assert (released["projector_mode"], released["dim"]) == ("softmax", 128)
-    linear = method.variants["linear-128"]
-    assert ContrastOptions(**linear.options).projector_mode == "linear"
-    assert ContrastRecipe(**linear.recipe).stage2_temperature == 1 / 7
-
-
-# --- official checkpoints ---------------------------------------------------------------------------------------
-
-
-def _moco_file(backbone: Backbone, gain: float) -> dict[str, Any]:
-    """The layout of the official file, filled by the golden rule."""
-    network, average = (ResNet(backbone, embedding=128) for _ in range(2))
-    fill_parameters(network, gain, prefix="encoder.module.")
-    return {
-        "opt": argparse.Namespace(nce_k=4096),
-        "model": {f"encoder.module.{name}": tensor for name, tensor in network.state_dict().items()},
-        "contrast": {"params": torch.tensor([-1]), "memory": torch.rand(4096, 128)},
-        "optimizer": {"state": {0: {"momentum_buffer": torch.rand(64, 3, 7, 7)}}, "param_groups": []},
-        "epoch": 800,
-        "model_ema": {f"encoder.module.{name}": tensor for name, tensor in average.state_dict().items()},
-    }
-
-
-def _projector_file(dim: int, channels: int) -> dict[str, Any]:
-    projector = Projector(channels, dim, "softmax", 7.0)
-    fill_parameters(projector, 0.5, prefix="module.")
-    return {
-        "opt": argparse.Namespace(),
-        "epoch": 10,
-        "feat_disiller": {f"module.{name}": tensor for name, tensor in projector.state_dict().items()},
-        "val_error": [0.7, 2.0],
-        "test_error": [0.7, 2.1],
-    }
-
-
-def _format(content: dict[str, Any]) -> CheckpointFormat:
-    (known,) = [one for one in ContrastLandmarks.checkpoint_formats if one.recognise(content)]
-    return known
-
-
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50half", "resnet50"])
-def test_official_encoder_gives_the_official_numbers(backbone: Backbone) -> None:
-    stored = golden(f"contrast/a_{backbone}.npz")
-    content = _moco_file(backbone, float(stored["gain"]))
-    translation = _format(content).translate(content)
-    options = ContrastOptions(**{"backbone": "resnet18", **translation.options})
-    assert (options.backbone, options.width, options.features) == (backbone, 64, "hypercolumn")
-    assert set(translation.unused) == {"contrast", "optimizer", "model_ema"}
-    network = ContrastNetwork(options)
-    network.load_state_dict(translation.tensors)
-    network.eval()
-    images = torch.from_numpy(stored["x96__input"])
-    with torch.inference_mode():
-        embedding = network.encoder.embed(images)
-        # The stored input is normalised already.
-        mean, std = network.normalise.get_buffer("mean"), network.normalise.get_buffer("std")
-        hypercolumn = network.hypercolumn(images * std + mean).dense()
-    np.testing.assert_allclose(embedding, stored["x96__emb"], atol=1e-5)
-    at, wanted = stored["x96__hc48x48_ij"], stored["x96__hc48x48"]
-    channels = stored["x96__hc48x48_ch"].tolist()
-    found = hypercolumn[:, :, at[:, 0], at[:, 1]][:, channels].transpose(1, 2)
-    np.testing.assert_allclose(found, wanted, atol=1e-4 + 1e-5 * np.abs(wanted).max())
-
-
-@pytest.mark.parametrize(
-    ("dim", "channels", "backbone"), [(128, 3840, "resnet50"), (64, 960, "resnet18"), (5, 17, None)]
-)
-def test_official_projector(dim: int, channels: int, backbone: str | None) -> None:
-    content = _projector_file(dim, channels)
-    translation = _format(content).translate(content)
-    assert translation.options.pop("backbone", None) == backbone
-    assert translation.options == {"features": "projected", "dim": dim}
-    weight = content["feat_disiller"]["module.reg_conv.weight"]
-    assert translation.tensors["projector.reg_conv.weight"] is weight
-    assert set(translation.tensors) == {"projector.reg_conv.weight", "projector.reg_conv.bias"}
-
-
-def test_encoder_and_projector_together_fill_a_network() -> None:
-    parts = [
-        _format(content).translate(content)
-        for content in (_moco_file("resnet18", 0.8), _projector_file(64, 960))
-    ]
-    told = {name: value for part in parts for name, value in part.options.items()}
-    network = ContrastNetwork(ContrastOptions(**told))
-    network.load_state_dict({name: tensor for part in parts for name, tensor in part.tensors.items()})
-    assert network.extract(torch.rand(1, 3, 96, 96)).channels == 64
-
-
-def test_other_files_are_not_recognised() -> None:
-    others: list[dict[str, Any]] = [
-        {},
-        {"state_dict": {"conv1.0.weight": torch.zeros(1)}},
-        {"model": {"encoder.module.conv1.weight": torch.zeros(1)}},
-        {"model": torch.zeros(3), "feat_disiller": None},
-        {"regressor": {"inner_conv.weight": torch.zeros(250, 3840, 1, 1)}},
-    ]
-    for content in others:
-        assert not any(one.recognise(content) for one in ContrastLandmarks.checkpoint_formats)
-
-
-def test_layout_is_the_recorded_one() -> None:
-    """Names that the formats rely on, as they were written down from the official code."""
-    path = SHARED / "spec" / "keys" / "checkpoint_layout.json"
-    if not path.is_file():
-        pytest.skip("needs the recorded layout of the official checkpoints, which is not beside the checkout")
-    recorded = path.read_text()
-    for name in (*_moco_file("resnet18", 1.0), *_projector_file(4, 4), "module.reg_conv.weight"):
-        assert f'"{name}"' in recorded

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +13,12 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.method import PretrainJob
 from bench.options import build_options
-from bench.progress import Progress, Task
+from bench.progress import Progress
 from bench.training import initial_network
 from bench.weights import Weights, load_into, read_weights
 from methods.networks.rahaman import FeatureHourglass, LandmarkDetector
 from methods.rahaman import Rahaman, RahamanNetwork, RahamanOptions, RahamanRecipe
+from tests.killing import KilledError, Killer
 
 OPTIONS = RahamanOptions(widths=(4, 4, 6, 8), dim=8, landmarks=5)
 RECIPE = RahamanRecipe(
@@ -140,30 +139,6 @@ def test_other_sizes_are_refused() -> None:
 # --- training ---------------------------------------------------------------------------------------------------
 
 
-class KilledError(Exception):
-    """Stands for SIGKILL."""
-
-
-class _Killer(Progress):
-    def __init__(self, stage: str, after: int) -> None:
-        super().__init__(quiet=True)
-        self.stage, self.after = stage, after
-
-    @contextmanager
-    def task(self, description: str, total: int, *, done: int = 0) -> Iterator[Task]:
-        killer = self
-
-        class Counting(Task):
-            steps = 0
-
-            def advance(self, steps: int = 1, status: str = "") -> None:
-                self.steps += steps
-                if description == killer.stage and self.steps == killer.after:
-                    raise KilledError
-
-        yield Counting()
-
-
 def _job(output: Path, **changes: object) -> PretrainJob:
     images = torch.randint(
         0, 256, (20, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -193,7 +168,7 @@ def test_resumed_equals_undisturbed(tmp_path: Path, stage: str, after: int, end_
     undisturbed = Rahaman().pretrain(_job(tmp_path / "one", recipe=recipe))
     job = _job(tmp_path / "two", recipe=recipe, checkpoint_seconds=-1.0)
     with pytest.raises(KilledError):
-        Rahaman().pretrain(replace(job, progress=_Killer(stage, after)))
+        Rahaman().pretrain(replace(job, progress=Killer(stage, after)))
     assert read_weights(Rahaman().pretrain(job)).sha256 == read_weights(undisturbed).sha256
 
 
