@@ -74,7 +74,8 @@ def read_weights(path: Path, *, method: str | None = None) -> Weights:
     """
     if not path.is_file():
         raise BenchError(
-            f"no weights at {path}", hint="Give the path of a .safetensors file written by `bench pretrain`."
+            f"no weights at {path}",
+            hint="Give the path of a file written by `bench pretrain`, or of an official checkpoint.",
         )
     data = path.read_bytes()
     try:
