@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import BenchError
@@ -17,10 +18,12 @@ from bench.seeds import seeded_initialisation
 from bench.training import Batch, Stage, export_weights, steps_for
 from methods.augmentation import ViewSettings, random_views
 from methods.contrast_network import EMBEDDING, ContrastNetwork
+from methods.networks.heads import mlp_head
 from methods.networks.resnet import ResNet
 from methods.objectives.byol import update_ema
 from methods.objectives.equivariant_similarity import equivariant_similarity_loss
 from methods.objectives.moco import MoCoQueue, moco_loss
+from methods.objectives.nt_xent import nt_xent_loss
 from methods.photometric import colour_jitter, jpeg_noise, pca_lighting
 from methods.schedule import epoch_cosine
 
@@ -48,6 +51,15 @@ class ContrastRecipe(Recipe):
     )
     grey: float = Field(default=0.0, ge=0, le=1, description="Share of grey views; not in the paper.")
 
+    stage1_objective: Literal["moco", "nt_xent"] = Field(
+        default="moco",
+        description="The paper's momentum contrast with its queue; or contrast within the batch (ours).",
+    )
+    head_hidden: int = Field(
+        default=0,
+        ge=0,
+        description="Width of a hidden layer with batch norm under the embedding; 0: a single layer, as published.",
+    )
     stage1_epochs: int = Field(default=800, ge=0, description="0: stage 2 only, on the initial weights.")
     batch_size: int = Field(default=256, ge=2)
     learning_rate: float = 0.03
@@ -84,33 +96,18 @@ class ContrastRecipe(Recipe):
 
 
 def stage_one(job: PretrainJob, network: ContrastNetwork) -> Stage:
-    """Momentum contrast: two views of an image are more alike than it and the images of the queue."""
+    """Invariance of whole images trains the encoder (section 3.1)."""
     recipe: ContrastRecipe = job.recipe
     _check(recipe)
-    encoder = network.encoder.train()
-    average = copy.deepcopy(encoder).requires_grad_(False)
-    with seeded_initialisation(job.seed, "queue"):
-        queue = MoCoQueue(recipe.queue, EMBEDDING).to(job.device)
-
-    def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        first, second = (random_view(batch.images, recipe, generator) for _ in range(2))
-        query = _embed(encoder, network.normalise(first), recipe.groups)
-        with torch.no_grad():
-            # Batch norm takes the statistics of the batch here too, as released. A query must not recognise its key
-            # by them, so keys are normalised in other company (MoCo, section 3.3, shuffling batch norm).
-            order = torch.randperm(len(batch), generator=generator).to(second.device)
-            shuffled = _embed(average, network.normalise(second[order]), recipe.groups)
-            key = torch.empty_like(shuffled).index_copy_(0, order, shuffled)
-        loss = moco_loss(query, key, queue.memory, recipe.temperature)
-        queue.enqueue(key)
-        return {"loss": loss}
-
+    online = _Embedding(network.encoder.train(), recipe, job)
+    objectives = {"moco": _momentum_contrast, "nt_xent": _contrast_within_batch}
+    objective = objectives[recipe.stage1_objective](job, network, online)
     steps, learning_rate = _schedule(job, recipe.stage1_epochs, recipe.batch_size, recipe.learning_rate)
     return Stage(
         name="stage1",
-        modules={"encoder": encoder, "average": average, "queue": queue},
+        modules={"online": online, **objective.modules},
         optimiser=torch.optim.SGD(
-            encoder.parameters(),
+            online.parameters(),
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
@@ -118,10 +115,83 @@ def stage_one(job: PretrainJob, network: ContrastNetwork) -> Stage:
         steps=steps,
         batch_size=recipe.batch_size,
         learning_rate=learning_rate,
-        losses=losses,
-        after_step=lambda _: update_ema(average, encoder, recipe.ema),
+        losses=objective.losses,
+        after_step=objective.after_step,
         export=exporter(job, network.without_projector(), "stage 1"),
     )
+
+
+class _Embedding(nn.Module):
+    """(B, 3, H, W), normalised -> (B, D): the pooled last stage through a head, in float32.
+
+    As on the paper's four GPUs, ``recipe.groups`` parts of a batch have statistics of their own.
+    """
+
+    def __init__(self, encoder: ResNet, recipe: ContrastRecipe, job: PretrainJob) -> None:
+        super().__init__()
+        self.encoder, self.groups = encoder, recipe.groups
+        self.hidden_head: nn.Module | None = None
+        if recipe.head_hidden:
+            with seeded_initialisation(job.seed, "head"):
+                self.hidden_head = mlp_head(encoder.stage_channels[-1], recipe.head_hidden, EMBEDDING)
+            self.hidden_head.to(job.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        # At least two images a group, below which batch norm has no statistics of its deepest maps.
+        groups = max(1, min(self.groups, len(images) // 2))
+        return torch.cat([self._embed(part) for part in images.tensor_split(groups)]).float()
+
+    def _embed(self, images: Tensor) -> Tensor:
+        head = self.hidden_head or self.encoder.fc
+        assert head is not None
+        embedding: Tensor = head(self.encoder.pooled(images))
+        return embedding
+
+
+@dataclass(frozen=True, eq=False)
+class _Objective:
+    """What a stage-1 objective adds to the loop, beside the network that learns."""
+
+    losses: Callable[[Batch, torch.Generator], dict[str, Tensor]]
+    modules: dict[str, nn.Module] = field(default_factory=dict)
+    after_step: Callable[[int], None] = field(default=lambda _: None)
+
+
+def _momentum_contrast(job: PretrainJob, network: ContrastNetwork, online: _Embedding) -> _Objective:
+    """Two views of an image are more alike than it and the images of the queue."""
+    recipe: ContrastRecipe = job.recipe
+    average = copy.deepcopy(online).requires_grad_(False)
+    with seeded_initialisation(job.seed, "queue"):
+        queue = MoCoQueue(recipe.queue, EMBEDDING).to(job.device)
+
+    def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        first, second = (random_view(batch.images, recipe, generator) for _ in range(2))
+        query = F.normalize(online(network.normalise(first)), dim=1)
+        with torch.no_grad():
+            # Batch norm takes the statistics of the batch here too, as released. A query must not recognise its key
+            # by them, so keys are normalised in other company (MoCo, section 3.3, shuffling batch norm).
+            order = torch.randperm(len(batch), generator=generator).to(second.device)
+            shuffled = F.normalize(average(network.normalise(second[order])), dim=1)
+            key = torch.empty_like(shuffled).index_copy_(0, order, shuffled)
+        loss = moco_loss(query, key, queue.memory, recipe.temperature)
+        queue.enqueue(key)
+        return {"loss": loss}
+
+    return _Objective(
+        losses, {"average": average, "queue": queue}, lambda _: update_ema(average, online, recipe.ema)
+    )
+
+
+def _contrast_within_batch(job: PretrainJob, network: ContrastNetwork, online: _Embedding) -> _Objective:
+    """Two views of an image are more alike than those of two images of the batch."""
+    recipe: ContrastRecipe = job.recipe
+
+    def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        views = torch.cat([random_view(batch.images, recipe, generator) for _ in range(2)])
+        first, second = online(network.normalise(views)).chunk(2)
+        return {"loss": nt_xent_loss(first, second, recipe.temperature)}
+
+    return _Objective(losses)
 
 
 def stage_two(job: PretrainJob, network: ContrastNetwork) -> Stage:
@@ -202,15 +272,6 @@ def plain_view(images: Tensor, recipe: ContrastRecipe, generator: torch.Generato
 def exporter(job: PretrainJob, network: ContrastNetwork, stage: str) -> Callable[..., None]:
     """A stage's ``export``, with the options of the network that it writes."""
     return export_weights(replace(job, options=network.options), "contrast", network, stage)
-
-
-def _embed(encoder: ResNet, images: Tensor, groups: int) -> Tensor:
-    """As ``ResNet.embed`` of every group, with the last division in single precision."""
-    assert encoder.fc is not None
-    # At least two images a group, below which batch norm has no statistics of its deepest maps.
-    groups = max(1, min(groups, len(images) // 2))
-    pooled = torch.cat([encoder.pooled(part) for part in images.tensor_split(groups)])
-    return F.normalize(encoder.fc(pooled).float(), dim=1)
 
 
 def _schedule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -172,21 +173,21 @@ def test_a_step_of_stage_one(tmp_path: Path, groups: int) -> None:
     at = job(tmp_path, recipe=RECIPE.model_copy(update={"groups": groups}))
     network = built(at)
     stage = stage_one(at, network)
-    encoder, average, queue = (stage.modules[name] for name in ("encoder", "average", "queue"))
-    assert encoder is network.encoder
+    online, average, queue = (stage.modules[name] for name in ("online", "average", "queue"))
+    assert online.get_submodule("encoder") is network.encoder
     before = [p.clone() for p in average.parameters()]
     memory = queue.get_buffer("memory").clone()
     images = at.images[:8].float() / 255
     loss = stage.losses(Batch(images), generator(5))["loss"]
 
     # The same by the published formula, with fresh copies of the networks, one group of images after another.
-    online, twin = built(at).train(), built(at).train()
+    fresh, twin = built(at).train(), built(at).train()
     stream = generator(5)
     views = [twin.normalise(random_view(images, RECIPE, stream)) for _ in range(2)]
     shuffled = torch.randperm(8, generator=stream).tolist()
     query, key = torch.zeros(8, 128), torch.zeros(8, 128)
     for part in np.array_split(np.arange(8), groups):
-        query[part] = online.encoder.embed(views[0][part]).detach()
+        query[part] = fresh.encoder.embed(views[0][part]).detach()
         company = [shuffled[i] for i in part]
         key[company] = twin.encoder.embed(views[1][company]).detach()
     own = (query * key).sum(1, keepdim=True)
@@ -200,12 +201,39 @@ def test_a_step_of_stage_one(tmp_path: Path, groups: int) -> None:
     loss.backward()
     stage.optimiser.step()
     stage.after_step(1)
-    for mine, start, trained in zip(average.parameters(), before, encoder.parameters(), strict=True):
+    for mine, start, trained in zip(average.parameters(), before, online.parameters(), strict=True):
         torch.testing.assert_close(mine, 0.9 * start + 0.1 * trained)
         assert mine.grad is None
     # Both networks' batch norms have seen the batch, each its own view.
-    assert int(average.get_buffer("bn1.num_batches_tracked")) == groups
-    assert not torch.equal(average.get_buffer("bn1.running_mean"), encoder.get_buffer("bn1.running_mean"))
+    mean = "encoder.bn1.running_mean"
+    assert int(average.get_buffer("encoder.bn1.num_batches_tracked")) == groups
+    assert not torch.equal(average.get_buffer(mean), online.get_buffer(mean))
+
+
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_a_step_of_contrast_within_the_batch(tmp_path: Path, hidden: int) -> None:
+    changes = {"stage1_objective": "nt_xent", "head_hidden": hidden, "groups": 1}
+    at = job(tmp_path, recipe=RECIPE.model_copy(update=changes))
+    network = built(at)
+    stage = stage_one(at, network)
+    images = at.images[:8].float() / 255
+
+    embed = copy.deepcopy(stage.modules["online"])
+    stream = generator(5)
+    views = [network.normalise(random_view(images, RECIPE, stream)) for _ in range(2)]
+    pooled = embed.get_submodule("encoder").pooled(torch.cat(views))  # type: ignore[operator]
+    head = embed.get_submodule("hidden_head" if hidden else "encoder.fc")
+    unit = torch.nn.functional.normalize(head(pooled).detach().double(), dim=1).numpy()
+    # Every view's other view against the 14 views of other images, one exponential at a time.
+    terms = []
+    for i in range(16):
+        others = [math.exp(float(unit[i] @ unit[j]) / 0.07) for j in range(16) if j != i]
+        terms.append(math.log(sum(others)) - float(unit[i] @ unit[(i + 8) % 16]) / 0.07)
+    loss = stage.losses(Batch(images), generator(5))["loss"]
+    assert loss.item() == pytest.approx(sum(terms) / 16, rel=1e-5)
+    loss.backward()
+    unused = [name for name, p in stage.modules["online"].named_parameters() if p.grad is None]
+    assert unused == (["encoder.fc.weight", "encoder.fc.bias"] if hidden else [])
 
 
 @pytest.mark.parametrize(("dim", "multiplier", "inverse_temperature"), [(64, 6.5, 8.0), (6, 7.0, 7.0)])
