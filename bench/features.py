@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.interpolation import resize, resize_matrix, taps
 
-Capability = Literal["dense", "landmarks"]
-"""What a method can give: features at every cell, discovered landmarks."""
+Capability = Literal["dense", "landmarks", "annotated"]
+"""What a method can give: features at every cell; discovered landmarks; the annotated landmarks themselves."""
 
 Normalisation = Literal["none", "joint", "per_level"]
 """How descriptors are scaled before a dot product: not at all, to unit length over all channels (cosine), or to
@@ -253,7 +253,8 @@ class FeatureExtractor(nn.Module, ABC):
     other images of the batch.
 
     Attributes:
-        capabilities: "dense" for features at every cell; "landmarks" where :meth:`landmarks` is there too.
+        capabilities: "dense" for features at every cell; "landmarks" and "annotated" where :meth:`landmarks` and
+            :meth:`annotated_landmarks` are there too.
         stride: H and W of the images must be multiples of this.
         shift_period: Where the architecture promises it: the image moved by a multiple of this many pixels gives the
             features moved as far, at cells whose receptive field stays inside; None: no promise.
@@ -274,6 +275,16 @@ class FeatureExtractor(nn.Module, ABC):
         """Discovered landmarks, (B, K, 2) in pixels of the image, for methods with the capability."""
         del images
         raise BenchError(f"{type(self).__name__} gives dense features only; it discovers no landmarks")
+
+    def annotated_landmarks(self, images: Tensor, points: Tensor, visible: Tensor) -> Tensor:
+        """Predictions of what is annotated, without a regressor, for methods with the capability "annotated".
+
+        Shapes:
+            images: (B, 3, H, W), to predict.  points: (N, K, 2), pixels of images of that size, annotated training
+            images.  visible: (N, K).  returns: (B, K, 2), pixels.
+        """
+        del images, points, visible
+        raise BenchError(f"{type(self).__name__} predicts no annotated landmarks")
 
     def extract(self, images: Tensor) -> FeatureMap:
         """``forward`` on uint8 or float images, in evaluation mode and without gradients, with checks.

@@ -81,6 +81,21 @@ class LoadedSplit:
     schema: LandmarkSchema
     margin: int = 0
 
+    @classmethod
+    def empty(cls) -> LoadedSplit:
+        """No images, for protocols that read none."""
+        nothing = torch.empty(0)
+        return cls(
+            name="nothing",
+            fingerprint="",
+            ids=(),
+            identities=(),
+            images=nothing.new_empty(0, 3, 1, 1, dtype=torch.uint8),
+            points=nothing.new_empty(0, 0, 2),
+            visible=nothing.new_empty(0, 0, dtype=torch.bool),
+            schema=LandmarkSchema(()),
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from bench.context import EvaluationData, RunContext
     from bench.features import Capability, FeatureExtractor
+    from bench.landmarks import LandmarkDataset
 
+Role = Literal["train", "test"]
 Direction = Literal["lower", "higher"]
 Scalar = str | int | float | bool
 
@@ -74,11 +76,13 @@ class Measurement:
         per_sample: Named arrays, e.g. errors (N, K) per image and landmark, predictions, sample ids; stored beside
             the record so that every metric can be recomputed without the model.
         notes: Remarks for the reader of the result.
+        pictures: Named drawings, (H, W, 3), uint8, RGB; stored as PNG files beside the record.
     """
 
     values: tuple[MetricValue, ...]
     per_sample: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    pictures: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 class Protocol(ABC):
@@ -94,6 +98,7 @@ class Protocol(ABC):
         metrics: The declared metrics.
         requires: What a method must be able to do.
         uses_training_split: Whether annotated training images are read at all.
+        uses_data: Whether images are read at all; where not (costs of a network), the splits are empty.
     """
 
     name: ClassVar[str]
@@ -105,6 +110,12 @@ class Protocol(ABC):
     metrics: ClassVar[tuple[MetricSpec, ...]]
     requires: ClassVar[frozenset[Capability]] = frozenset({"dense"})
     uses_training_split: ClassVar[bool] = True
+    uses_data: ClassVar[bool] = True
+
+    def view(self, dataset: LandmarkDataset, role: Role, options: Any, seed: int) -> LandmarkDataset:
+        """What is read of a split, where that is not all of each image: e.g. cuts around the object's box."""
+        del role, options, seed
+        return dataset
 
     @abstractmethod
     def check(self, options: Any, data: EvaluationData) -> None:

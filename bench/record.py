@@ -75,7 +75,7 @@ class RunRecord(_Part):
     reason: str | None = None
     method: MethodPart
     protocol: ProtocolPart
-    dataset: DatasetPart
+    dataset: DatasetPart | None = Field(default=None, description="None: the protocol reads no images.")
     seed: int
     metrics: list[MetricPart] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
@@ -88,7 +88,7 @@ class RunRecord(_Part):
             "method": self.method.model_dump(mode="json", include={"name", "options", "weights_sha256"}),
             "protocol": self.protocol.model_dump(mode="json", include={"name", "version", "options"}),
             # The fingerprints say what the data is; its name is that of a folder, which may move.
-            "dataset": self.dataset.model_dump(mode="json", exclude={"counts", "name"}),
+            "dataset": self.dataset and self.dataset.model_dump(mode="json", exclude={"counts", "name"}),
             "seed": self.seed,
         }
 

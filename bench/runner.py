@@ -18,7 +18,7 @@ from bench.features import FeatureExtractor
 from bench.files import require_writable
 from bench.image_cache import ImageCache
 from bench.landmarks import LandmarkDataset
-from bench.loading import Preprocessing, load_split
+from bench.loading import LoadedSplit, Preprocessing, load_split
 from bench.method import Method
 from bench.network import NetworkRequest, open_network, planned_network
 from bench.opening import (
@@ -31,7 +31,7 @@ from bench.opening import (
     resolve_options,
 )
 from bench.progress import Progress
-from bench.protocol import Measurement, MetricValue, Protocol
+from bench.protocol import Measurement, MetricValue, Protocol, ProtocolOptions, Role
 from bench.record import DatasetPart, MethodPart, MetricPart, ProtocolPart, RunRecord
 from bench.store import RunStore
 
@@ -92,13 +92,13 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
     device = choose_device(request.device)
     store = RunStore(request.runs)
     require_writable(request.runs)
-    dataset = open_dataset(request.dataset)
+    dataset = open_dataset(request.dataset) if protocol.uses_data else None
     wanted = NetworkRequest(
         method, request.checkpoint, request.like, request.method_options, request.device, request.workers
     )
     network = open_network(wanted, device, progress) if wanted.is_at_hand else None
     _require_capabilities(protocol, network.extractor if network else planned_network(wanted), method)
-    opened = _open_splits(protocol, dataset, request)
+    opened = {} if dataset is None else _open_splits(protocol, dataset, request, options)
     cache = ImageCache.from_environment()
     loaded = {
         role: load_split(
@@ -106,7 +106,7 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         )
         for role, split in opened.items()
     }
-    data = EvaluationData(train=loaded.get("train"), test=loaded["test"])
+    data = EvaluationData(train=loaded.get("train"), test=loaded.get("test") or LoadedSplit.empty())
     protocol.check(options, data)
     if network is None:
         network = open_network(wanted, device, progress)
@@ -126,7 +126,7 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
             preset=request.preset,
             options=options.model_dump(mode="json"),
         ),
-        dataset=_describe(dataset, opened, request.preprocessing),
+        dataset=None if dataset is None else _describe(dataset, opened, request.preprocessing),
         seed=request.seed,
     )
     partial = store.partial_folder(record.id)
@@ -144,7 +144,7 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
             with context.phase("total"):
                 measurement = protocol.measure(network.extractor, data, options, context)
             finished = _finish(record, measurement, protocol, context)
-            path = store.save(finished, measurement.per_sample)
+            path = store.save(finished, measurement.per_sample, measurement.pictures)
         except (BenchError, torch.OutOfMemoryError) as error:
             reason = error.message if isinstance(error, BenchError) else "out of device memory"
             store.save(record.model_copy(update={"status": "failed", "reason": reason}))
@@ -163,21 +163,24 @@ def _require_capabilities(protocol: Protocol, extractor: FeatureExtractor, metho
 
 
 def _open_splits(
-    protocol: Protocol, dataset: OpenedDataset, request: RunRequest
-) -> dict[str, LandmarkDataset]:
+    protocol: Protocol, dataset: OpenedDataset, request: RunRequest, options: ProtocolOptions
+) -> dict[Role, LandmarkDataset]:
     train, test = dataset.provider.evaluation_splits(dataset.location, dataset.options)
-    names = {"test": request.test_split or test}
+    names: dict[Role, str] = {"test": request.test_split or test}
     if protocol.uses_training_split:
         names["train"] = request.train_split or train
     if names.get("train") == names["test"]:
         raise BenchError(
             f"training and test split are the same: {names['test']!r}", hint="Give --test-split."
         )
-    return {role: dataset.open(name) for role, name in sorted(names.items())}
+    return {
+        role: protocol.view(dataset.open(name), role, options, request.seed)
+        for role, name in sorted(names.items())
+    }
 
 
 def _describe(
-    dataset: OpenedDataset, opened: dict[str, LandmarkDataset], preprocessing: Preprocessing
+    dataset: OpenedDataset, opened: dict[Role, LandmarkDataset], preprocessing: Preprocessing
 ) -> DatasetPart:
     test = opened["test"]
     return DatasetPart(
@@ -185,9 +188,9 @@ def _describe(
         tier=test.info.tier,
         options=dataset.options.model_dump(mode="json"),
         preprocessing=preprocessing.model_dump(mode="json"),
-        splits={role: split.split for role, split in opened.items()},
-        fingerprints={role: split.fingerprint for role, split in opened.items()},
-        counts={role: len(split) for role, split in opened.items()},
+        splits={str(role): split.split for role, split in opened.items()},
+        fingerprints={str(role): split.fingerprint for role, split in opened.items()},
+        counts={str(role): len(split) for role, split in opened.items()},
         landmarks=len(test.schema.names),
     )
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from PIL import Image
 from pydantic import ValidationError
 
 from bench.errors import BenchError
@@ -55,17 +56,26 @@ class _UnreadableError(Exception):
 
 
 class RunStore:
-    """A folder of records: ``<id>.json``, ``<id>.npz`` and, while a run is unfinished, ``.partial/<id>/``."""
+    """A folder of records: ``<id>.json``, ``<id>.npz``, drawings ``<id>.<name>.png``.
+
+    While a run is unfinished, its finished parts lie in ``.partial/<id>/``.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
 
-    def save(self, record: RunRecord, per_sample: Mapping[str, Array] | None = None) -> Path:
+    def save(
+        self,
+        record: RunRecord,
+        per_sample: Mapping[str, Array] | None = None,
+        pictures: Mapping[str, Array] | None = None,
+    ) -> Path:
         """Write a record and its per-sample values; a failed record never replaces one that is ok.
 
         Args:
-            record: Ok or failed; a failed one has no values, and ``per_sample`` is ignored.
+            record: Ok or failed; a failed one has no values, and ``per_sample`` and ``pictures`` are ignored.
             per_sample: Named arrays of numbers, booleans or strings.
+            pictures: Named drawings, (H, W, 3), uint8, RGB.
 
         Returns:
             The record's file.
@@ -76,12 +86,16 @@ class RunStore:
         """
         file = self._file(record.id, ".json")
         content = _to_json(record)
-        values = _pack(per_sample or {}) if record.status == "ok" else None
+        ok = record.status == "ok"
+        values = _pack(per_sample or {}) if ok else None
+        drawings = {name: _png(name, drawing) for name, drawing in (pictures or {}).items()} if ok else {}
         with self._lock():
             if record.status == "failed" and self._is_ok(record.id):
                 return file
             if values is not None:
                 write_atomically(self._file(record.id, ".npz"), values)
+            for name, drawing in drawings.items():
+                write_atomically(self._file(record.id, f".{name}.png"), drawing)
             write_atomically(file, content)
         return file
 
@@ -136,6 +150,12 @@ class RunStore:
                 f"cannot read the per-sample values {file}: {error}",
                 hint="Delete the run's files; run it again.",
             ) from error
+
+    def pictures(self, record_id: str) -> dict[str, Path]:
+        """Name -> PNG file of the drawings of a record."""
+        prefix = f"{_checked_id(record_id)}."
+        files = sorted(self.folder.glob(f"{prefix}*.png"))
+        return {file.name[len(prefix) : -len(".png")]: file for file in files}
 
     def partial_folder(self, record_id: str) -> Path:
         """Where an unfinished run keeps its finished parts; made by whoever writes the first one."""
@@ -257,6 +277,16 @@ def _first_of(error: ValidationError) -> str:
     place = ".".join(str(part) for part in details[0]["loc"])
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return f"{place}: {details[0]['msg']}{more}"
+
+
+def _png(name: str, drawing: Array) -> bytes:
+    if _ARRAY_NAME.fullmatch(name) is None:
+        raise BenchError(f"{name!r} cannot name a picture: letters, digits and _ = . - can")
+    if drawing.dtype != np.uint8 or drawing.ndim != 3 or drawing.shape[2] != 3:
+        raise BenchError(f"picture {name!r} is {drawing.dtype} {drawing.shape}, expected uint8 (H, W, 3)")
+    buffer = io.BytesIO()
+    Image.fromarray(drawing).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _pack(arrays: Mapping[str, Array]) -> bytes:

@@ -55,6 +55,9 @@ QUESTION = ("dataset", "dataset_content", "protocol", "protocol_version", "proto
 CELL = (*QUESTION, "metric", "condition", "unit", "direction", "seed")
 """Rows that agree in these answer the same question, and so can be ranked against each other."""
 
+NO_DATA = "none"
+"""The data set, its tier and its content where a protocol reads no images."""
+
 _HASH_DIGITS = 12
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -189,17 +192,14 @@ def _scalar_text(value: Any) -> str:
 
 
 def _common(record: RunRecord) -> dict[str, Any]:
-    method, protocol, dataset = record.method, record.protocol, record.dataset
+    method, protocol = record.method, record.protocol
     return {
         "method": one_line(method.name),
         "weights_label": one_line(method.weights_label),
         "feature_dim": method.feature_dim,
         "weights_sha256": one_line(method.weights_sha256)[:_HASH_DIGITS],
         "method_options": _short_hash(method.options),
-        "dataset": one_line(dataset.name),
-        "tier": dataset.tier,
-        "landmarks": dataset.landmarks,
-        "dataset_content": _short_hash(_content(dataset)),
+        **_data(record.dataset),
         "protocol": one_line(protocol.name),
         "preset": one_line(protocol.preset),
         "protocol_version": protocol.version,
@@ -227,6 +227,17 @@ def _measured(part: MetricPart) -> dict[str, Any]:
         "count": part.count,
         "unit": one_line(part.unit),
         "direction": part.direction,
+    }
+
+
+def _data(dataset: DatasetPart | None) -> dict[str, Any]:
+    if dataset is None:
+        return {"dataset": NO_DATA, "tier": NO_DATA, "landmarks": 0, "dataset_content": NO_DATA}
+    return {
+        "dataset": one_line(dataset.name),
+        "tier": dataset.tier,
+        "landmarks": dataset.landmarks,
+        "dataset_content": _short_hash(_content(dataset)),
     }
 
 

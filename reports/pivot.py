@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from reports.frame import QUESTION, natural_key
+from reports.frame import NO_DATA, QUESTION, natural_key
 
 MISSING = "—"
 
@@ -155,13 +155,14 @@ def _cell(row: pd.Series, digits: int) -> Text:
 def _title(rows: pd.DataFrame) -> RenderableType:
     row = rows.iloc[0]
     presets = "/".join(sorted(set(rows["preset"])))
-    title = Text(
-        f"{row['protocol']} ({presets}, version {row['protocol_version']}) on {row['dataset']}: "
-        f"{_TIERS.get(row['tier'], row['tier'])}, {row['landmarks']} landmarks",
-        style="bold",
-    )
-    hashes = Text(f"protocol options {row['protocol_options']}, data {row['dataset_content']}", style="dim")
-    return Group(title, hashes)
+    asked = f"{row['protocol']} ({presets}, version {row['protocol_version']})"
+    hashes = f"protocol options {row['protocol_options']}"
+    if row["dataset"] != NO_DATA:
+        tier = _TIERS.get(row["tier"], row["tier"])
+        asked += f" on {row['dataset']}: {tier}, {row['landmarks']} landmarks"
+        hashes += f", data {row['dataset_content']}"
+    title = Text(asked, style="bold")
+    return Group(title, Text(hashes, style="dim"))
 
 
 def _notes(rows: pd.DataFrame) -> Text:

@@ -91,6 +91,7 @@ def run(
     from bench.progress import Progress
     from bench.runner import RunRequest
     from bench.runner import run as run_cell
+    from bench.store import RunStore
 
     typed = {"image_size": image_size, "margin": margin}
     sizes = resolve_options(
@@ -130,11 +131,13 @@ def run(
     console.print(result_table(result.record))
     for note in result.record.notes:
         console.print(f"[dim]{note}[/dim]", highlight=False)
-    if result.record.dataset.tier == "procedural":
+    if result.record.dataset is not None and result.record.dataset.tier == "procedural":
         console.print("[dim]Procedural data: not comparable with published numbers.[/dim]")
     seconds = result.record.provenance.get("seconds", {}).get("total")
     took = "found, nothing to measure" if result.reused else f"measured in {seconds:.0f} s"
     console.print(f"[dim]{took}; record {result.path}[/dim]", highlight=False)
+    for picture in RunStore(runs).pictures(result.record.id).values():
+        console.print(f"[dim]drawn: {picture}[/dim]", highlight=False)
     if result.record.status != "ok":
         raise BenchError(result.record.reason or "the run failed")
 
@@ -144,9 +147,10 @@ def headline(record: RunRecord) -> str:
     from rich.markup import escape
 
     method, data, protocol = record.method, record.dataset, record.protocol
+    on = "" if data is None else f" · {escape(data.name)}, {data.landmarks} landmarks"
     return (
-        f"[bold]{escape(method.name)}[/bold] ({method.feature_dim}-d) · {protocol.name} ({protocol.preset}) · "
-        f"{escape(data.name)}, {data.landmarks} landmarks\n[dim]{escape(method.weights_label)}[/dim]"
+        f"[bold]{escape(method.name)}[/bold] ({method.feature_dim}-d) · {protocol.name} ({protocol.preset}){on}\n"
+        f"[dim]{escape(method.weights_label)}[/dim]"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench.errors import BenchError
 from bench.record import SCHEMA_VERSION
@@ -43,6 +44,23 @@ def test_saves_and_finds(store: RunStore) -> None:
     for name, array in ERRORS.items():
         np.testing.assert_array_equal(found[name], array)
         assert found[name].dtype == array.dtype
+
+
+def test_a_record_without_data_and_with_pictures(store: RunStore) -> None:
+    costs = record().model_copy(update={"dataset": None})
+    drawing = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    store.save(costs, pictures={"clusters": drawing})
+    assert store.find(costs.id) == costs
+    ((name, file),) = store.pictures(costs.id).items()
+    assert name == "clusters"
+    assert np.array_equal(np.asarray(Image.open(file)), drawing)
+    assert store.load_all() == ([costs], [])
+
+
+@pytest.mark.parametrize("drawing", [np.zeros((4, 5)), np.zeros((4, 5, 3)), np.zeros((4, 5, 4), np.uint8)])
+def test_a_picture_of_another_kind_is_refused(store: RunStore, drawing: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(BenchError, match="expected uint8"):
+        store.save(record(), pictures={"drawn": drawing})
 
 
 def test_an_empty_or_missing_folder_holds_nothing(store: RunStore) -> None:

@@ -50,6 +50,17 @@ def few_shot(**values: float) -> tuple[Any, ...]:
     )
 
 
+def test_costs_that_need_no_data_have_a_table_of_their_own() -> None:
+    costs = record(metric(2.21, "regressor_gmacs"), protocol="flops").model_copy(update={"dataset": None})
+    output = render(costs, record(metric(1.0)))
+    assert [(row["dataset"], row["tier"]) for row in rows(output)] == [
+        ("none", "none"),
+        ("synthetic-faces", "procedural"),
+    ]
+    title = next(line for line in printed(output).splitlines() if line.startswith("flops"))
+    assert title.strip() == "flops (quick, version 1)"
+
+
 # --- the table for programs ------------------------------------------------------------------------
 
 
