@@ -29,6 +29,7 @@ from bench.landmarks import DatasetInfo, DatasetProvider, LandmarkDataset, Sampl
 from datasets.coco_annotations import ANNOTATIONS, CocoSplit, PointGroup
 from datasets.coco_folder import check_sizes, locate_images, points_inside, read_split, split_names
 from datasets.coco_points import select_points
+from datasets.digests import file_digests
 from datasets.images import read_rgb
 
 Groups = tuple[PointGroup, ...]
@@ -183,11 +184,8 @@ class CocoDataset(LandmarkDataset):
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         digest.update(self._points.astype("<f4").tobytes())
         digest.update(self._visible.tobytes())
-        for file in self._files:
-            try:
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
-            except OSError as error:
-                raise BenchError(f"cannot read image {file}: {error.strerror or error}") from error
+        for file_digest in file_digests(self._files):
+            digest.update(bytes.fromhex(file_digest))
         return digest.hexdigest()
 
     @property
