@@ -113,9 +113,9 @@ class DVE(Method):
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("Hourglass, 96 px, 100 epochs of CelebA: days on one GPU."),
         "small": Preset(
-            "SmallNet, 70 px: about 12 minutes on one core for some 3,300 images.",
+            "SmallNet, 70 px: about half an hour on one core for some 3,300 images.",
             options={"network": "smallnet"},
-            recipe={"image_size": 100, "pairs": 8, "epochs": 3, "milestones": (1,)},
+            recipe={"image_size": 100, "pairs": 8, "epochs": 8, "milestones": (6,)},
         ),
         "tiny": Preset(
             "As small, but shorter and with tighter crops: about 4 minutes on one core for some 5,000 images.",
