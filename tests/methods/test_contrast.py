@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import BenchError
 from bench.method import PretrainJob
 from bench.training import Batch, Stage
 from methods.contrast import ContrastNetwork, ContrastOptions, ContrastRecipe
-from methods.contrast_training import random_view, stage_one, stage_two
+from methods.contrast_recipe import random_view
+from methods.contrast_training import stage_one, stage_two
 from methods.networks.projector import Projector
 from methods.networks.resnet import Backbone
 from methods.objectives.equivariant_similarity import equivariant_similarity_loss
@@ -234,6 +236,25 @@ def test_a_step_of_contrast_within_the_batch(tmp_path: Path, hidden: int) -> Non
     loss.backward()
     unused = [name for name, p in stage.modules["online"].named_parameters() if p.grad is None]
     assert unused == (["encoder.fc.weight", "encoder.fc.bias"] if hidden else [])
+
+
+def test_stage_one_can_see_smaller_frames(tmp_path: Path) -> None:
+    small = RECIPE.model_copy(update={"stage1_image_size": 20, "stage1_objective": "nt_xent"})
+    at = job(tmp_path, recipe=small)
+    network = built(at)
+    images = at.images[:8].float() / 255
+    halves = torch.nn.functional.interpolate(images, scale_factor=0.5, mode="bilinear", antialias=True)
+    same = RECIPE.model_copy(update={"image_size": 20, "margin": 2, "stage1_objective": "nt_xent"})
+    wanted = stage_one(job(tmp_path, recipe=same), copy.deepcopy(network)).losses(Batch(halves), generator(5))
+    got = stage_one(at, network).losses(Batch(images), generator(5))
+    assert got["loss"].item() == pytest.approx(wanted["loss"].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("side", [30, 80])
+def test_frames_that_do_not_shrink_in_proportion(tmp_path: Path, side: int) -> None:
+    at = job(tmp_path, recipe=RECIPE.model_copy(update={"margin": 5, "stage1_image_size": side}))
+    with pytest.raises(BenchError, match=f"cannot be shrunk to {side}"):
+        stage_one(at, built(at))
 
 
 @pytest.mark.parametrize(("dim", "multiplier", "inverse_temperature"), [(64, 6.5, 8.0), (6, 7.0, 7.0)])
