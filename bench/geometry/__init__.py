@@ -1,11 +1,13 @@
 """Warps of images and of the points on them.
 
 Convention: points are (x, y) in pixels, corner origin: pixel (column j, row i) has its centre at
-(j + 0.5, i + 0.5). :class:`AffineWarp` follows ``align_corners=False``. :class:`TPSWarp` follows the released
-code of DVE and ContrastLandmarks (``align_corners=True`` on pixel centres), and converts at its border.
+(j + 0.5, i + 0.5). :class:`AffineWarp` and :class:`ElasticWarp` follow ``align_corners=False``. :class:`TPSWarp`
+follows the released code of DVE and ContrastLandmarks (``align_corners=True`` on pixel centres), and converts at its
+border.
 """
 
 from bench.geometry.affine import AffineWarp
+from bench.geometry.elastic import ElasticWarp
 from bench.geometry.spline import node_coordinates
 from bench.geometry.tps import (
     MATCHING,
@@ -22,6 +24,7 @@ __all__ = [
     "SINGLE",
     "TRAINING",
     "AffineWarp",
+    "ElasticWarp",
     "TPSStrength",
     "TPSWarp",
     "WarpedPair",
