@@ -259,6 +259,8 @@ class FeatureExtractor(nn.Module, ABC):
         shift_period: Where the architecture promises it: the image moved by a multiple of this many pixels gives the
             features moved as far, at cells whose receptive field stays inside; None: no promise.
         unread: Prefixes of tensors that weights may hold and this network does not read, such as a later stage's.
+        knows_annotations: The network was trained with annotations, all there were: "annotated" landmarks need no
+            others then, and do not depend on those that are given.
         receptive_radius: No feature depends on pixels farther than this from its cell's centre (pixels); None: unknown.
     """
 
@@ -266,6 +268,7 @@ class FeatureExtractor(nn.Module, ABC):
     stride: int = 1
     shift_period: int | None = None
     receptive_radius: int | None = None
+    knows_annotations: bool = False
     unread: tuple[str, ...] = ()
 
     @abstractmethod
@@ -285,6 +288,10 @@ class FeatureExtractor(nn.Module, ABC):
         """
         del images, points, visible
         raise BenchError(f"{type(self).__name__} predicts no annotated landmarks")
+
+    def counted_network(self) -> nn.Module:
+        """What a paper counts the memory of: a module that takes images (B, 3, H, W), made of this one's parts."""
+        return self
 
     def extract(self, images: Tensor) -> FeatureMap:
         """``forward`` on uint8 or float images, in evaluation mode and without gradients, with checks.

@@ -93,7 +93,8 @@ class SupervisedRecipe(Recipe):
 class SupervisedNetwork(FeatureExtractor):
     """Predicts the annotated landmarks; its dense features are the last convolutional map."""
 
-    capabilities = frozenset({"dense", "landmarks"})
+    capabilities = frozenset({"dense", "landmarks", "annotated"})
+    knows_annotations = True
 
     def __init__(self, options: SupervisedOptions) -> None:
         super().__init__()
@@ -114,6 +115,17 @@ class SupervisedNetwork(FeatureExtractor):
     def landmarks(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         return (self.coordinates(images) + 1) / 2 * images.new_tensor([width, height])
+
+    def annotated_landmarks(self, images: Tensor, points: Tensor, visible: Tensor) -> Tensor:
+        """The same landmarks: they were learned from annotations, and need none to be read."""
+        del visible
+        if points.shape[1] != self.options.landmarks:
+            raise BenchError(
+                f"the images have {points.shape[1]} annotated landmarks, and the network predicts "
+                f"{self.options.landmarks}",
+                hint="Train it on images with the same landmarks.",
+            )
+        return self.landmarks(images)
 
     def coordinates(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, K, 2), points (x, y), -1 and 1 at the edges of the image."""

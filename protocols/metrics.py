@@ -5,9 +5,8 @@ Convention: points are (x, y) in pixels of the image that the method sees, corne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,15 +21,17 @@ class PerPoint:
     """A value for every image and landmark, and which of them count.
 
     Shapes:
-        values: (N, K), finite; 0 where not counted.  counted: (N, K), bool.
+        values: (N, K), finite; 0 where not counted.  counted: (N, K), bool.  weights: (N, K) or None.
 
     Attributes:
         excluded: Number of images left out because the value is not defined there.
+        weights: What each value counts in the mean; None: all the same.
     """
 
     values: Tensor
     counted: Tensor
     excluded: int = 0
+    weights: Tensor | None = None
 
     @property
     def images(self) -> int:
@@ -38,20 +39,35 @@ class PerPoint:
         return int(self.counted.any(1).sum())
 
     def mean(self) -> float:
-        """Over everything that counts, so that each landmark weighs the same.
+        """Over everything that counts, by ``weights``.
 
         Raises:
             BenchError: where nothing counts.
         """
-        count = int(self.counted.sum())
-        if count == 0:
+        if not self.counted.any():
             raise BenchError("no landmark is visible in the evaluated images: there is nothing to average")
-        return float(self.values.double().sum()) / count
+        values, weights = self._weighted()
+        return float(values.sum()) / float(weights.sum())
 
     def interval(self, seed: int) -> tuple[float, float]:
-        """95 % bootstrap interval of :meth:`mean` over images."""
-        sums = self.values.double().sum(1).cpu().numpy()
-        return bootstrap_interval(sums, self.counted.sum(1).cpu().numpy().astype(np.float64), seed=seed)
+        """95 % bootstrap interval of :meth:`mean` over images; weights stay with their images."""
+        values, weights = self._weighted()
+        return bootstrap_interval(values.sum(1).cpu().numpy(), weights.sum(1).cpu().numpy(), seed=seed)
+
+    def balanced(self) -> PerPoint:
+        """The same values, weighted so that each landmark weighs the same, however often it is visible."""
+        seen = self.counted.sum(0).double()
+        weights = torch.where(seen > 0, len(self.values) / seen.clamp_min(1), 0.0)
+        return replace(self, weights=weights.expand(self.values.shape))
+
+    def landmark(self, index: int) -> PerPoint:
+        """The values of one landmark, (N, 1)."""
+        return PerPoint(self.values[:, index : index + 1], self.counted[:, index : index + 1])
+
+    def _weighted(self) -> tuple[Tensor, Tensor]:
+        """Values and what each counts, (N, K), float64."""
+        values, counted = self.values.double(), self.counted.double()
+        return (values, counted) if self.weights is None else (values * self.weights, counted * self.weights)
 
 
 def point_errors(predicted: Tensor, target: Tensor) -> Tensor:
@@ -120,6 +136,11 @@ def nme_interocular(predicted: Tensor, target: Tensor, visible: Tensor, normalis
 def px70(distances: Tensor, image_size: int) -> Tensor:
     """Pixels of an image of side ``image_size`` -> pixels of a 70-pixel image (factor 70 / side, as DVE)."""
     return distances * (70 / image_size)
+
+
+def px128(distances: Tensor, image_size: int) -> Tensor:
+    """Pixels of an image of side ``image_size`` -> pixels of a 128-pixel image, as Rahaman et al. count."""
+    return distances * (128 / image_size)
 
 
 def accuracy_within(distances: Tensor, limit: float, visible: Tensor) -> PerPoint:

@@ -10,24 +10,44 @@ from pydantic import Field
 from torch import Tensor
 
 from bench.context import Arrays, EvaluationData, RunContext
-from bench.errors import BenchError
 from bench.features import FeatureExtractor, FeatureMap
-from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
-from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
+from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
 from bench.seeds import derive_seed, torch_generator
+from protocols.annotations import (
+    annotation_arrays,
+    annotation_notes,
+    check_annotations,
+    check_landmarks,
+    error_arrays,
+    errors_on,
+    required_normaliser,
+    scoring_notes,
+)
 from protocols.fitting import FitSettings, fit
-from protocols.metrics import Normaliser, PerPoint, nme_interocular, normaliser_lengths
+from protocols.scoring import (
+    DETAIL_METRICS,
+    LANDMARK_METRICS,
+    NME_INTEROCULAR,
+    detailed_scores,
+    draw_curve,
+    reported,
+    scores,
+)
 from protocols.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
 
-NME_INTEROCULAR = MetricSpec(
-    name="nme_interocular",
-    definition="Distance between regressed and annotated landmark over the annotated inter-ocular distance.",
-    unit="% of inter-ocular distance",
-    direction="lower",
-    averaging="mean over the visible landmarks of all test images",
-)
-
+__all__ = [
+    "NME_INTEROCULAR",
+    "Regression",
+    "RegressorOptions",
+    "annotation_arrays",
+    "annotation_notes",
+    "check_annotations",
+    "errors_on",
+    "fit_and_predict",
+    "required_normaliser",
+    "unit_factor",
+]
 
 _SHORTEST = 1e-12
 """Features that are zero everywhere stay zero."""
@@ -66,14 +86,15 @@ class Regression(Protocol):
     The paper's epochs differ by data set: 120 for MAFL, 45 for AFLW, 80 for 300W, and 150 for compact
     features (64 to 256-d) everywhere. 45 is the default; the cosine schedule is that of 200 epochs,
     truncated, as the released README has it (the example script says 150). The number is that after the last
-    epoch.
+    epoch. A method that predicts annotated landmarks itself is asked for them, and no regressor is trained.
 
     Reference:
-        ContrastLandmarks, Table 5; LEAD, Table 2. Regressor: DVE, section 4.
+        ContrastLandmarks, Tables 5 and 8; LEAD, Tables 2 and 9. Regressor: DVE, section 4. Accuracies: Rahaman
+        et al., section 5.
     """
 
     name: ClassVar[str] = "regression"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "landmarks regressed from frozen features, all training annotations"
     reference: ClassVar[str] = "Cheng et al., ICCV 2021, Table 5; Karmali et al., WACV 2022, Table 2"
     Options: ClassVar[type[ProtocolOptions]] = RegressorOptions
@@ -91,11 +112,11 @@ class Regression(Protocol):
             "feature_scale": "unit",
         },
     }
-    metrics: ClassVar[tuple[MetricSpec, ...]] = (NME_INTEROCULAR,)
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (*LANDMARK_METRICS, *DETAIL_METRICS)
 
     def check(self, options: Any, data: EvaluationData) -> None:
         del options
-        check_annotations(data)
+        check_landmarks(data)
 
     def measure(
         self, extractor: FeatureExtractor, data: EvaluationData, options: Any, run: RunContext
@@ -103,6 +124,8 @@ class Regression(Protocol):
         train, test = data.training().cropped(), data.test.cropped()
 
         def compute() -> Arrays:
+            if predicts_itself(extractor):
+                return predict_directly(extractor, run, split=train, unseen=test.images)
             height, width = test.images.shape[-2:]
             size = options.map_size((height, width))
             learned = run.features(extractor, train.images, "training images", size)
@@ -112,19 +135,46 @@ class Regression(Protocol):
             )
 
         result = run.step("regression/result", compute)
-        errors = errors_on(test, torch.from_numpy(result["predictions"]))
-        low, high = errors.interval(run.seed)
-        value = MetricValue(NME_INTEROCULAR.name, errors.mean(), low=low, high=high, count=errors.images)
+        predictions = torch.from_numpy(result["predictions"])
+        found = (*scores(predictions, test), *detailed_scores(predictions, test))
         return Measurement(
-            values=(value,),
-            per_sample={
-                **annotation_arrays(test),
-                **result,
-                "errors": errors.values.numpy(),
-                "counted": errors.counted.numpy(),
-            },
-            notes=annotation_notes(train, errors),
+            values=reported([found], run.seed),
+            per_sample={**annotation_arrays(test), **result, **error_arrays(test, predictions)},
+            notes=(*scoring_notes(train, test), *direct_notes(extractor)),
+            pictures={"accuracy_curve": draw_curve(predictions, test)},
         )
+
+
+def predicts_itself(extractor: FeatureExtractor) -> bool:
+    """Whether the method says where annotated landmarks are, so that no regressor is trained."""
+    return "annotated" in extractor.capabilities
+
+
+def direct_notes(extractor: FeatureExtractor) -> tuple[str, ...]:
+    own = "no regressor was trained: the method predicts annotated landmarks itself"
+    return (own,) if predicts_itself(extractor) else ()
+
+
+def predict_directly(
+    extractor: FeatureExtractor, run: RunContext, *, split: LoadedSplit, unseen: Tensor
+) -> Arrays:
+    """What the method itself predicts on ``unseen`` (N, 3, S, S), given the annotations of ``split``.
+
+    Returns:
+        As :func:`fit_and_predict`; there are no losses.
+    """
+    points, visible = split.points.to(run.device), split.visible.to(run.device)
+    with run.phase("head"), torch.no_grad():
+        predicted = [
+            extractor.annotated_landmarks(part.to(run.device).float() / 255, points, visible)
+            for part in unseen.split(run.batch_size)
+        ]
+    return {"predictions": torch.cat(predicted).cpu().numpy(), "losses": np.empty(0)}
+
+
+def unit_factor(learned: FeatureMap) -> float:
+    """What the training images' features are multiplied by for a mean length of 1."""
+    return 1 / max(learned.mean_length(), _SHORTEST)
 
 
 def fit_and_predict(
@@ -148,7 +198,7 @@ def fit_and_predict(
         ``predictions`` (N_unseen, K, 2), float32, pixels, corner origin; ``losses`` (epochs,).
     """
     if options.feature_scale == "unit":
-        factor = 1 / max(learned.mean_length(), _SHORTEST)
+        factor = unit_factor(learned)
         learned, unseen = learned.scaled(factor), unseen.scaled(factor)
     generator = torch_generator(seed, "regressor")
     regressor = VirtualKeypointRegressor(learned.channels, split.points.shape[1], generator)
@@ -165,78 +215,3 @@ def fit_and_predict(
     with run.phase("head"), torch.no_grad():
         predicted = torch.cat([regressor(part.to(run.device)) for part in unseen.split(run.batch_size)])
     return {"predictions": to_pixels(predicted.cpu(), unseen.image_size).numpy(), "losses": losses}
-
-
-# --- annotated data, as both regression protocols read them
-# ---------------------------------------------------
-
-
-def check_annotations(data: EvaluationData) -> None:
-    """Raise BenchError where landmarks cannot be learned or their errors cannot be normalised."""
-    train, test = data.training(), data.test
-    normaliser = required_normaliser(test)
-    if not test.schema.names:
-        raise BenchError(f"{test.name} has no landmarks; a landmark regression needs at least one")
-    if train.schema.names != test.schema.names:
-        raise BenchError(
-            f"{train.name} has {len(train.schema.names)} landmarks and {test.name} {len(test.schema.names)}, "
-            f"or their names or order differ",
-            hint="Choose the same landmarks in both splits.",
-        )
-    for split in (train, test):
-        if not split.visible.any():
-            raise BenchError(
-                f"{split.name} has no annotated image: none of its landmarks is visible",
-                hint="Choose another split, or add annotations.",
-            )
-        broken = (~torch.isfinite(split.points).all(2) & split.visible).any(1)
-        if broken.any():
-            first = split.ids[int(broken.nonzero()[0])]
-            raise BenchError(
-                f"{split.name}: {int(broken.sum())} images have visible landmarks that are not finite, "
-                f"first {first!r}",
-                hint="Correct the annotation, or mark these landmarks as not visible.",
-            )
-    _, defined = normaliser_lengths(test.points, normaliser, test.visible)
-    if not defined.any():
-        raise BenchError(
-            f"{test.name}: no image shows both ends of the normaliser ({test.schema.normaliser_name})",
-            hint="Choose other landmarks to normalise by: -D normaliser=[[...], [...]].",
-        )
-
-
-def required_normaliser(split: LoadedSplit) -> Normaliser:
-    schema: LandmarkSchema = split.schema
-    if schema.normaliser is None:
-        raise BenchError(
-            f"{split.name} does not say which distance normalises errors, and nme_interocular needs one",
-            hint="Name two landmarks, or two groups, between which to measure: -D normaliser=[[0], [1]].",
-        )
-    return schema.normaliser
-
-
-def errors_on(test: LoadedSplit, predictions: Tensor) -> PerPoint:
-    """Errors (N, K) of predictions (N, K, 2) in percent of the inter-ocular distance."""
-    return nme_interocular(
-        predictions.double(), test.points.double(), test.visible, required_normaliser(test)
-    )
-
-
-def annotation_arrays(test: LoadedSplit) -> Arrays:
-    """What the errors can be recomputed from, besides predictions."""
-    return {
-        "ids": np.array(test.ids),
-        "targets": test.points.numpy(),
-        "visible": test.visible.numpy(),
-    }
-
-
-def annotation_notes(train: LoadedSplit, errors: PerPoint) -> tuple[str, ...]:
-    notes = []
-    if errors.excluded:
-        notes.append(f"{errors.excluded} test images left out: their inter-ocular distance is not annotated")
-    seen = train.visible.any(0).tolist()
-    unlearned = [name for name, ever in zip(train.schema.names, seen, strict=True) if not ever]
-    if unlearned:
-        notes.append(f"never visible in {train.name}, so not learned: {', '.join(unlearned)}")
-    return tuple(notes)

@@ -3,8 +3,7 @@
 The baseline BYOL + NMF of LEAD (table 1). The paper gives neither solver nor sample; here the parts are fitted by
 scikit-learn's coordinate descent, and the amounts of a pixel are its non-negative least squares onto the parts.
 
-Reference: Lee & Seung, Learning the parts of objects by non-negative matrix factorization, Nature 1999; Boyd et al.,
-Distributed optimization and statistical learning via ADMM, 2011, section 6.4.
+Reference: Lee & Seung, Learning the parts of objects by non-negative matrix factorization, Nature 1999.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.features import FeatureMap
-
-_ITERATIONS = 100
+from bench.least_squares import nonnegative_least_squares
 
 
 class NonNegativeProjection(nn.Module):
@@ -40,27 +38,6 @@ class NonNegativeProjection(nn.Module):
         amounts = nonnegative_least_squares(components @ components.T, products.transpose(0, 1).flatten(1))
         shape = (len(components), len(features), *features.size)
         return amounts.reshape(shape).transpose(0, 1).contiguous()
-
-
-def nonnegative_least_squares(gram: Tensor, products: Tensor, iterations: int = _ITERATIONS) -> Tensor:
-    """argmin over a >= 0 of |h - W^T a|^2 for many h at once, from the Gram matrix of the parts W alone.
-
-    The alternating direction method of multipliers: an iteration is one product with a fixed matrix and one
-    clamping, for all right-hand sides together. With the penalty at the mean squared length of the parts, 100
-    iterations leave a relative error near 1e-4 for 256 parts of hypercolumns.
-
-    Shapes:
-        gram: (D, D), W W^T.  products: (D, N), W h.  returns: (D, N).
-    """
-    penalty = gram.diagonal().mean()
-    shifted = gram + penalty * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(shifted))
-    amounts, dual = torch.zeros_like(products), torch.zeros_like(products)
-    for _ in range(iterations):
-        free = inverse @ (products + penalty * (amounts - dual)) + dual
-        amounts = free.clamp_min(0)
-        dual = free - amounts
-    return amounts
 
 
 def nonnegative_components(sample: Tensor, dim: int, iterations: int, seed: int) -> Tensor:

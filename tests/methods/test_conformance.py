@@ -9,6 +9,7 @@ from methods.contrast import ContrastLandmarks
 from methods.dve import DVE
 from methods.imagenet import ImageNet
 from methods.lead import LEAD
+from methods.mean_shape import MeanShape
 from methods.rahaman import Rahaman
 from methods.random import Random
 from methods.supervised import Supervised
@@ -75,6 +76,7 @@ CHECKS = [
     ),
     *method_checks(Random, options={"network": "lead", "options": _LEAD_NETWORK}),
     *method_checks(ImageNet, options={"backbone": "resnet18"}),
+    *method_checks(MeanShape),
 ]
 
 

@@ -10,11 +10,8 @@ from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.features import FeatureMap
-from methods.networks.nonnegative import (
-    NonNegativeProjection,
-    nonnegative_components,
-    nonnegative_least_squares,
-)
+from bench.least_squares import nonnegative_least_squares
+from methods.networks.nonnegative import NonNegativeProjection, nonnegative_components
 
 
 def _random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -13,7 +13,9 @@ from bench.errors import BenchError
 from bench.geometry import SINGLE, TPSWarp
 from bench.protocol import Measurement, MetricValue
 from bench.seeds import torch_generator
+from methods.mean_shape import MeanShapeNetwork
 from protocols.fewshot import FewShot, FewShotOptions, warped_copies
+from protocols.regression import Regression, RegressorOptions
 from tests.protocols.regression_world import (
     MARGIN,
     SIDE,
@@ -45,7 +47,12 @@ def changed(**changes: object) -> FewShotOptions:
 
 
 def value(result: Measurement, count: int) -> MetricValue:
-    return next(v for v in result.values if v.condition == {"annotations": count})
+    (found,) = (v for v in nme(result) if v.condition == {"annotations": count})
+    return found
+
+
+def nme(result: Measurement) -> list[MetricValue]:
+    return [v for v in result.values if v.metric == "nme_interocular"]
 
 
 def test_support_sets_are_nested_and_stored(measured: Measurement) -> None:
@@ -63,7 +70,7 @@ def test_support_sets_are_nested_and_stored(measured: Measurement) -> None:
 
 def test_values_are_those_of_the_stored_arrays(measured: Measurement) -> None:
     stored = measured.per_sample
-    assert [v.condition for v in measured.values] == [{"annotations": n} for n in (1, 5, 12)]
+    assert [v.condition for v in nme(measured)] == [{"annotations": n} for n in (1, 5, 12)]
     eyes = np.linalg.norm(stored["targets"][:, 0].astype(float) - stored["targets"][:, 1], axis=1)
     for count in (1, 5, 12):
         distances = np.linalg.norm(stored[f"predictions_{count}"].astype(float) - stored["targets"], axis=3)
@@ -132,7 +139,7 @@ def test_images_without_annotation_support_nothing() -> None:
     labelled = {f"train{i}" for i in range(1, 40, 2)}
     assert set(result.per_sample["support_ids_20"].ravel()) == labelled
     too_many = measure(changed(counts=(12, 21, 100), draws=1), some)
-    assert [v.condition for v in too_many.values] == [{"annotations": 12}]
+    assert [v.condition for v in nme(too_many)] == [{"annotations": 12}]
     assert too_many.notes == ("annotations = 21, 100 skipped: world/train has 20 annotated images",)
 
 
@@ -141,11 +148,43 @@ def test_no_support_set_fits() -> None:
         FewShot().check(changed(counts=(50, 100)), evaluation_data())
 
 
-def test_check_reads_the_annotation_like_regression() -> None:
+def test_every_metric_is_reported_for_every_count(measured: Measurement) -> None:
+    stored = measured.per_sample
+    metrics = ("nme_interocular", "pck_5pct_longer_side", "pck_cl", "accuracy_6px")
+    assert [(v.metric, v.condition) for v in measured.values] == [
+        (metric, {"annotations": count}) for count in (1, 5, 12) for metric in metrics
+    ]
+    for value in measured.values:
+        if value.metric == "accuracy_6px":
+            near = stored[f"distances_{value.condition['annotations']}"] * 128 / SIDE <= 6
+            by_draw = 100 * near.mean((1, 2))
+            assert value.value == pytest.approx(by_draw.mean())
+            assert value.std == pytest.approx(np.std(by_draw, ddof=1))
+
+
+def test_sets_without_a_normaliser_are_measured_by_the_other_metrics() -> None:
     data = evaluation_data()
     unnormalised = replace(data.test, schema=replace(data.test.schema, normaliser=None))
-    with pytest.raises(BenchError, match="which distance normalises errors"):
-        FewShot().check(OPTIONS, EvaluationData(data.train, unnormalised))
+    result = measure(changed(counts=(1,), draws=1, epochs=1), EvaluationData(data.train, unnormalised))
+    assert {v.metric for v in result.values} == {"pck_5pct_longer_side", "pck_cl", "accuracy_6px"}
+    assert "nme_interocular is not reported" in result.notes[0]
+
+
+def test_the_mean_shape_of_the_support_needs_no_regressor() -> None:
+    data = evaluation_data()
+    result = FewShot().measure(MeanShapeNetwork(), data, changed(counts=(1, 12)), RunContext())
+    known = {
+        name: points - MARGIN
+        for name, points in zip(data.training().ids, data.training().points, strict=True)
+    }
+    for count in (1, 12):
+        for draw in range(2):
+            support = [known[name] for name in result.per_sample[f"support_ids_{count}"][draw]]
+            expected = torch.stack(support).mean(0).expand(25, -1, -1)
+            np.testing.assert_allclose(result.per_sample[f"predictions_{count}"][draw], expected, rtol=1e-6)
+    assert "no regressor was trained" in result.notes[0]
+    everything = Regression().measure(MeanShapeNetwork(), data, RegressorOptions(), RunContext())
+    assert everything.values[0].value == pytest.approx(mean_shape_error(data.training(), data.test), rel=1e-5)
 
 
 @pytest.mark.parametrize("counts", [[], [0, 1], [5, 1], [5, 5]])
@@ -219,3 +258,47 @@ def test_presets_are_options() -> None:
     assert (quick.counts, quick.draws) == (paper.counts, paper.draws)
     dve = FewShotOptions(**FewShot.presets["dve"]).settings()
     assert (dve.weight_decay, dve.amsgrad, dve.cosine_t_max, dve.beta1) == (0.0005, True, None, 0.9)
+
+
+class KnowsEverything(MeanShapeNetwork):
+    """Stands for a network that was trained with all annotations."""
+
+    knows_annotations = True
+
+
+def test_what_was_learned_from_all_annotations_does_not_pass_for_few() -> None:
+    """Its features are regressed like any other's: here constant ones, which give the same point everywhere."""
+    data = evaluation_data()
+    result = FewShot().measure(KnowsEverything(), data, changed(counts=(1,), draws=1), RunContext())
+    assert result.per_sample["losses_1"].shape[1] > 0  # a regressor was trained
+    assert result.notes[0].startswith("the features were learned with all training annotations")
+
+
+def test_a_recipe_fills_in_what_is_not_given() -> None:
+    assert FewShotOptions(recipe="contrast") == FewShotOptions()
+    dve = FewShotOptions(recipe="dve")
+    assert dve == FewShotOptions(**FewShot.presets["dve"])
+    assert (dve.learning_rate, dve.weight_decay, dve.amsgrad, dve.beta1) == (0.01, 0.0005, True, 0.9)
+    assert (dve.epochs, dve.copies, dve.cosine_t_max, dve.augment) == (50, 10122, None, True)
+    mine = FewShotOptions(recipe="dve", weight_decay=0.1, counts=(7,))
+    assert (mine.weight_decay, mine.counts, mine.amsgrad) == (0.1, (7,), True)
+    # What a record stores gives the same options again.
+    assert FewShotOptions.model_validate(mine.model_dump(mode="json")) == mine
+    with pytest.raises(ValidationError, match="recipe"):
+        FewShotOptions.model_validate({"recipe": "fish"})
+
+
+def test_the_recipe_for_birds_decays_less_with_many_images() -> None:
+    birds = FewShotOptions(recipe="birds")
+    assert birds.counts == (10, 50, 100, 250, 500, 1241)
+    assert (birds.epochs, birds.cosine_t_max, birds.augment, birds.learning_rate) == (2000, 2000, False, 0.01)
+    decays = [birds.for_count(count).weight_decay for count in birds.counts]
+    assert decays == [0.05, 0.05, 0.05, 0.005, 0.005, 0.005]
+    assert [FewShotOptions().for_count(n).weight_decay for n in (100, 101)] == [0.05, 0.05]
+
+
+def test_the_recipe_for_birds_says_which_epoch_it_reads() -> None:
+    options = FewShotOptions(recipe="birds", counts=(3,), draws=1, epochs=2)
+    result = measure(options)
+    assert result.per_sample["losses_3"].shape == (1, 2)
+    assert "best on CUB's validation split" in result.notes[-1]

@@ -17,6 +17,7 @@ from protocols.metrics import (
     normaliser_lengths,
     point_errors,
     px70,
+    px128,
 )
 
 GOLDENS = Path(__file__).resolve().parents[2].parent / "shared" / "goldens"
@@ -88,6 +89,25 @@ def test_accuracy_includes_the_limit() -> None:
     accuracy = accuracy_within(point_errors(PREDICTED, TARGET), 5.0, visible)
     assert accuracy.values.tolist() == [[100, 100, 100], [100, 0, 0]]
     assert accuracy.mean() == pytest.approx(80.0)
+
+
+def test_balanced_means_weigh_landmarks_alike() -> None:
+    """Landmark means 2, 6 and none: their mean is 4, and that of the points 3."""
+    values = torch.tensor([[1.0, 6.0, 0.0], [2.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
+    counted = torch.tensor([[True, True, False], [True, False, False], [True, False, False]])
+    points = counted_values(values, counted)
+    assert points.mean() == 3.0
+    assert points.balanced().mean() == pytest.approx(4.0)
+    assert points.landmark(1).mean() == 6.0
+    assert points.landmark(1).images == 1
+    low, high = points.balanced().interval(0)
+    assert low < 4.0 < high
+    with pytest.raises(BenchError, match="nothing to average"):
+        points.landmark(2).mean()
+
+
+def test_pixels_of_a_128_pixel_image() -> None:
+    assert px128(torch.tensor([4.5, 96.0]), 96).tolist() == [6.0, 128.0]
 
 
 def test_intervals_are_over_images() -> None:

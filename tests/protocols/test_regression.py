@@ -7,21 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from bench.context import EvaluationData, RunContext
 from bench.errors import BenchError
-from bench.features import FeatureMap
+from bench.features import Capability, FeatureMap
 from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
-from bench.protocol import Measurement
-from protocols.regression import Regression, RegressorOptions
+from bench.protocol import Measurement, MetricValue
+from protocols.regression import Regression, RegressorOptions, check_annotations
+from protocols.scoring import detailed_scores
 from tests.protocols.regression_world import (
+    SCHEMA,
     SIDE,
     Blind,
     Colours,
     PositionsOnly,
     evaluation_data,
     mean_shape_error,
+    world,
 )
 
 OPTIONS = RegressorOptions(epochs=60, cosine_t_max=60, learning_rate=0.01, batch_size=20)
@@ -35,6 +39,11 @@ def measure(
     return protocol.measure(Colours(), data, options, run or RunContext())
 
 
+def nme(result: Measurement) -> MetricValue:
+    (value,) = (value for value in result.values if value.metric == "nme_interocular")
+    return value
+
+
 @pytest.fixture(scope="module")
 def measured() -> tuple[EvaluationData, Measurement]:
     data = evaluation_data()
@@ -45,13 +54,13 @@ def test_features_that_show_the_landmarks_give_a_small_error(
     measured: tuple[EvaluationData, Measurement],
 ) -> None:
     data, result = measured
-    (value,) = result.values
+    value = nme(result)
     constant = mean_shape_error(data.training(), data.test)
     assert value.value < constant / 2.5
     assert value.low is not None
     assert value.high is not None
     assert value.low < value.value < value.high
-    assert value.metric == "nme_interocular"
+    assert value.condition == {}
     assert value.count == 25
     assert value.std is None
     assert result.notes == ()
@@ -79,7 +88,7 @@ def test_features_without_the_image_give_about_the_error_of_the_mean_shape() -> 
     data = evaluation_data()
     result = Regression().measure(PositionsOnly(), data, OPTIONS, RunContext())
     constant = mean_shape_error(data.training(), data.test)
-    assert result.values[0].value == pytest.approx(constant, rel=0.05)
+    assert nme(result).value == pytest.approx(constant, rel=0.05)
     assert np.ptp(result.per_sample["predictions"], axis=0).max() < 1e-4
 
 
@@ -101,7 +110,7 @@ def test_the_value_is_that_of_the_stored_arrays(measured: tuple[EvaluationData, 
     eyes = np.linalg.norm(stored["targets"][:, 0].astype(float) - stored["targets"][:, 1], axis=1)
     errors = 100 * distances / eyes[:, None]
     np.testing.assert_allclose(stored["errors"], errors, rtol=1e-6)
-    assert result.values[0].value == pytest.approx(errors.mean(), rel=1e-6)
+    assert nme(result).value == pytest.approx(errors.mean(), rel=1e-6)
     assert stored["losses"].shape == (60,)
 
 
@@ -150,8 +159,8 @@ def test_invisible_landmarks_count_neither_in_training_nor_in_the_error() -> Non
     # Image 7 does not show one of the eyes: all of it is left out.
     counted = result.per_sample["counted"]
     assert counted.sum() == 25 * 3 - 5 - 3
-    assert result.values[0].value == pytest.approx(result.per_sample["errors"][counted].mean(), rel=1e-6)
-    assert result.values[0].count == 24
+    assert nme(result).value == pytest.approx(result.per_sample["errors"][counted].mean(), rel=1e-6)
+    assert nme(result).count == 24
     assert "1 test images left out" in result.notes[0]
 
 
@@ -161,6 +170,99 @@ def test_landmarks_that_are_never_visible_are_noted() -> None:
     visible[:, 2] = False
     never = EvaluationData(replace(data.training(), visible=visible), data.test)
     assert "not learned: nose" in measure(never, OPTIONS.model_copy(update={"epochs": 1})).notes[0]
+
+
+# --- every metric of the predictions -------------------------------------------------------------------------
+
+
+def test_every_metric_is_that_of_the_stored_arrays(measured: tuple[EvaluationData, Measurement]) -> None:
+    """From predictions, targets and visibility alone; all landmarks are visible."""
+    _, result = measured
+    stored = result.per_sample
+    side = int(stored["image_size"].max())
+    assert side == SIDE
+    distances = np.linalg.norm(stored["predictions"].astype(float) - stored["targets"], axis=2)
+    np.testing.assert_allclose(stored["distances"], distances, rtol=1e-6)
+    expected: dict[tuple[str, Any], Any] = {
+        ("pck_5pct_longer_side", None): distances <= 0.05 * side,
+        ("accuracy_6px", None): distances * 128 / side <= 6,
+        **{("accuracy_px128", d): distances * 128 / side <= d for d in (2, 4, 6, 8, 10, 15, 20)},
+        **{
+            ("accuracy_6px", name): distances[:, k] * 128 / side <= 6
+            for k, name in enumerate(("left eye", "right eye", "nose"))
+        },
+    }
+    found = {
+        (value.metric, value.condition.get("distance", value.condition.get("landmark"))): value
+        for value in result.values
+    }
+    assert set(found) == {*expected, ("nme_interocular", None), ("pck_cl", None)}
+    for key, right in expected.items():
+        assert found[key].value == pytest.approx(100 * right.mean()), key
+        assert found[key].count == 25
+    truncated = np.floor(distances * 47 / (side - 1))
+    assert found["pck_cl", None].value == pytest.approx(100 * (truncated < 2.4).mean())
+    assert result.pictures["accuracy_curve"].shape == (480, 640, 3)
+
+
+def test_sets_without_a_normaliser_are_measured_by_the_other_metrics() -> None:
+    data = evaluation_data()
+    options = OPTIONS.model_copy(update={"epochs": 1})
+    whole = measure(data, options)
+    for change, reason in ((_without_normaliser, "have none"), (_one_eyed, "no image shows both ends")):
+        result = measure(EvaluationData(data.training(), change(data.test)), options)
+        assert {value.metric for value in result.values} == {
+            "pck_5pct_longer_side",
+            "pck_cl",
+            "accuracy_6px",
+            "accuracy_px128",
+        }
+        assert reason in result.notes[0]
+        assert "errors" not in result.per_sample
+        np.testing.assert_array_equal(result.per_sample["predictions"], whole.per_sample["predictions"])
+
+
+def test_many_landmarks_are_not_reported_one_by_one() -> None:
+    many = world("test", 4)
+    names = tuple(f"point {i}" for i in range(21))
+    many = replace(
+        many,
+        schema=replace(SCHEMA, names=names),
+        points=many.points.repeat(1, 7, 1),
+        visible=many.visible.repeat(1, 7),
+    )
+    assert not [s for s in detailed_scores(many.points, many) if s.metric == "accuracy_6px"]
+    few = replace(
+        many,
+        schema=replace(SCHEMA, names=names[:20]),
+        points=many.points[:, :20],
+        visible=many.visible[:, :20],
+    )
+    found = [s.condition for s in detailed_scores(few.points, few) if s.metric == "accuracy_6px"]
+    assert found == [{"landmark": name} for name in names[:20]]
+
+
+class Says(Blind):
+    """Predicts annotated landmarks itself: the mean annotation, moved by how bright the image is."""
+
+    capabilities: frozenset[Capability] = frozenset({"dense", "annotated"})
+
+    def annotated_landmarks(self, images: Tensor, points: Tensor, visible: Tensor) -> Tensor:
+        assert images.max() <= 1
+        assert bool(visible.all())
+        return points.mean(0) + images.mean((1, 2, 3))[:, None, None]
+
+
+def test_a_method_that_predicts_annotated_landmarks_needs_no_regressor() -> None:
+    data = evaluation_data()
+    result = Regression().measure(Says(), data, OPTIONS, RunContext(batch_size=7))
+    train, test = data.training().cropped(), data.test.cropped()
+    bright = test.images.float().mean((1, 2, 3)) / 255
+    np.testing.assert_allclose(
+        result.per_sample["predictions"], train.points.mean(0) + bright[:, None, None], rtol=1e-5
+    )
+    assert result.per_sample["losses"].shape == (0,)
+    assert "no regressor was trained" in result.notes[-1]
 
 
 def test_presets_are_options() -> None:
@@ -205,13 +307,11 @@ def _renamed(split: LoadedSplit) -> LoadedSplit:
 @pytest.mark.parametrize(
     ("changed", "how", "message"),
     [
-        ("test", _without_normaliser, "-D normaliser="),
         ("both", _without_landmarks, "world/test has no landmarks"),
         ("train", _unlabelled, "world/train has no annotated image"),
         ("test", _unlabelled, "world/test has no annotated image"),
         ("train", _not_finite, "first 'train3'"),
         ("test", _not_finite, "first 'test3'"),
-        ("test", _one_eyed, "no image shows both ends of the normaliser"),
         ("train", _renamed, "their names or order differ"),
     ],
 )
@@ -227,3 +327,13 @@ def test_what_cannot_work_is_said_before_anything_is_computed(changed: str, how:
 def test_a_training_split_is_needed() -> None:
     with pytest.raises(BenchError, match="training split"):
         Regression().check(OPTIONS, EvaluationData(None, evaluation_data().test))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(_without_normaliser, "-D normaliser="), (_one_eyed, "no image shows both ends of the normaliser")],
+)
+def test_protocols_that_must_normalise_say_what_is_missing(change: Any, message: str) -> None:
+    data = evaluation_data()
+    with pytest.raises(BenchError, match=message):
+        check_annotations(EvaluationData(data.train, change(data.test)))
