@@ -2,7 +2,8 @@
 
 The source is a warped photo. The *same* target is that photo under a weaker warp; the *different* target is a
 warped photo of another individual. The most similar cell of the whole target is the prediction, and its
-distance to the annotated landmark is the error.
+distance to the annotated landmark is the error. Where a data set is rendered, spots of the subject's surface
+can take the place of landmarks: their places are exact, and they cover all that two images show.
 """
 
 from __future__ import annotations
@@ -17,29 +18,23 @@ from torch import Tensor
 from bench.context import Arrays, EvaluationData, RunContext
 from bench.errors import BenchError
 from bench.features import FeatureExtractor, FeatureMap
-from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
-from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
-from bench.seeds import derive_seed, numpy_generator, torch_generator
+from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
+from bench.seeds import numpy_generator, torch_generator
 from protocols.correspondence import Cells, match
-from protocols.metrics import (
-    PerPoint,
-    counted_values,
-    normalised_errors,
-    normaliser_lengths,
-    point_errors,
-    px70,
-)
+from protocols.matching_scores import METRICS, PointKind, left_out, score
+from protocols.metrics import point_errors
+from protocols.pair_points import PairPoints, landmark_points, surface_points
 from protocols.warped_pairs import (
     Pairing,
     Pairs,
+    PairWarps,
+    Views,
     consecutive_pairs,
     draw_pair_warps,
     identity_pairs,
     warped_views,
 )
-
-CONDITIONS = ("same", "different")
 
 
 class MatchingOptions(ProtocolOptions):
@@ -52,6 +47,13 @@ class MatchingOptions(ProtocolOptions):
         default="identity",
         description="identity: sources in seeded order, each with an image drawn from other individuals; "
         "consecutive: images 2k and 2k + 1, as in the released code.",
+    )
+    points: PointKind = Field(
+        default="landmarks",
+        description="landmarks: as annotated; surface: spots of the subject's surface, for rendered data sets.",
+    )
+    surface_points: int = Field(
+        default=1000, ge=1, description="How many spots are drawn in each source, with points=surface."
     )
     map_size: Literal["image", "native"] | Annotated[int, Field(ge=1, le=1024)] = Field(
         default="image",
@@ -73,6 +75,9 @@ class Matching(Protocol):
     Warps act on the working frame, which is then cropped. A landmark counts where it is visible in both
     images. It also counts where a warp has moved it out of the crop, as in the released code: the query is
     then the nearest cell, and the error includes the way to the crop.
+
+    Spots of the surface have no published numbers to agree with: they move exactly, between pixels, and count where
+    both crops show them. Their errors are metrics of their own.
     """
 
     name: ClassVar[str] = "matching"
@@ -82,7 +87,7 @@ class Matching(Protocol):
     Options: ClassVar[type[ProtocolOptions]] = MatchingOptions
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
-        "quick": {"pairs": 100},
+        "quick": {"pairs": 100, "surface_points": 200},
         "contrast": {"pairing": "consecutive"},
         "dve": {
             "pairing": "consecutive",
@@ -91,31 +96,19 @@ class Matching(Protocol):
             "cells": "strided",
         },
     }
-    metrics: ClassVar[tuple[MetricSpec, ...]] = (
-        MetricSpec(
-            name="matching_error_px70",
-            definition="distance between the most similar cell and the landmark of the target, "
-            "times 70 / side of the cropped image",
-            unit="px of a 70-pixel image",
-            direction="lower",
-            averaging="over all landmarks that count, of all pairs",
-        ),
-        MetricSpec(
-            name="matching_error_iod",
-            definition="the same distance, in percent of the distance between the normalising landmarks, "
-            "such as the eyes, of the warped target",
-            unit="% of inter-ocular distance",
-            direction="lower",
-            averaging="over all landmarks that count, of all pairs whose target shows the normalisers",
-        ),
-    )
+    metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     uses_training_split: ClassVar[bool] = False
 
     def check(self, options: MatchingOptions, data: EvaluationData) -> None:
         split = data.test
         if len(split) < 2:
             raise BenchError(f"matching needs at least two images, and {split.name} has {len(split)}")
-        if not bool(split.visible.any()):
+        if options.points == "surface" and split.surfaces is None:
+            raise BenchError(
+                f"matching at points=surface needs surface coordinates, and {split.name} has none",
+                hint="Rendered data sets have them, such as -d synthetic-faces.",
+            )
+        if options.points == "landmarks" and not bool(split.visible.any()):
             raise BenchError(f"matching needs visible landmarks, and {split.name} has none")
         individuals = set(split.identities)
         if options.pairing == "identity" and len(individuals) == 1 and None not in individuals:
@@ -131,44 +124,12 @@ class Matching(Protocol):
         pairs = _choose_pairs(data.test, options, run.seed)
         arrays = _match_pairs(extractor, data.test, pairs, options, run)
         side = data.test.images.shape[-1] - 2 * data.test.margin
-        values = score(arrays, data.test.schema, side, run.seed)
-        return Measurement(
-            values, arrays, (*_notes(data.test, pairs, options), *_left_out(values, data.test.schema))
+        values = score(arrays, data.test.schema, side, run.seed, options.points)
+        notes = (
+            *_notes(data.test, pairs, options),
+            *left_out(values, arrays, data.test.schema, options.points),
         )
-
-
-def score(arrays: Arrays, schema: LandmarkSchema, side: int, seed: int) -> tuple[MetricValue, ...]:
-    """The metrics, from the stored arrays of :meth:`Matching.measure` alone.
-
-    Args:
-        side: Of the cropped images, in pixels.
-    """
-    predicted, targets = torch.from_numpy(arrays["predicted"]), torch.from_numpy(arrays["targets"])
-    counted = torch.from_numpy(arrays["counted"])
-    visible = torch.from_numpy(arrays["target_visible"])
-    found: dict[str, list[tuple[str, PerPoint]]] = {"matching_error_px70": [], "matching_error_iod": []}
-    for i, condition in enumerate(CONDITIONS):
-        if not bool(counted[:, i].any()):
-            continue
-        errors = point_errors(predicted[:, i], targets[:, i])
-        found["matching_error_px70"].append((condition, counted_values(px70(errors, side), counted[:, i])))
-        if schema.normaliser is not None:
-            lengths, defined = normaliser_lengths(targets[:, i], schema.normaliser, visible[:, i])
-            percent = normalised_errors(errors, counted[:, i], lengths, defined)
-            if percent.images:
-                found["matching_error_iod"].append((condition, percent))
-    return tuple(
-        _value(metric, condition, per_point, seed)
-        for metric, cells in found.items()
-        for condition, per_point in cells
-    )
-
-
-def _value(metric: str, condition: str, per_point: PerPoint, seed: int) -> MetricValue:
-    low, high = per_point.interval(derive_seed(seed, "matching", "interval"))
-    return MetricValue(
-        metric, per_point.mean(), {"pairs": condition}, low=low, high=high, count=per_point.images
-    )
+        return Measurement(values, arrays, notes)
 
 
 def _choose_pairs(split: LoadedSplit, options: MatchingOptions, seed: int) -> Pairs:
@@ -184,34 +145,48 @@ def _match_pairs(
 ) -> Arrays:
     """Named arrays of P pairs; axis 1, of length 2, is same and different."""
     warps = draw_pair_warps(len(pairs), torch_generator(run.seed, "matching", "warps"))
-    queries, predicted, targets = [], [], []
+    asked: list[PairPoints] = []
+    predicted: list[Tensor] = []
     starts = range(0, len(pairs), run.batch_size)
     for start in run.progress.track(starts, "matching pairs", len(starts)):
         part = slice(start, start + run.batch_size)
         with run.phase("warps"):
             views = warped_views(split, pairs[part], warps.part(part))
+        with run.phase("points"):
+            points = _points(split, pairs[part], warps.part(part), views, options, run.seed, start)
         with run.phase("features"):
             source, *others = (_features(extractor, view.images, options, run.device) for view in views)
         with run.phase("matching"):
-            found = [match(source, views.source.points, other, cells=options.cells) for other in others]
-        queries.append(views.source.points)
+            found = [match(source, points.queries, other, cells=options.cells) for other in others]
+        asked.append(points)
         predicted.append(torch.stack([matches.points for matches in found], 1))
-        targets.append(torch.stack([views.same.points, views.different.points], 1))
-    first, second = split.take(list(pairs.first)), split.take(list(pairs.second))
-    target_visible = torch.stack([first.visible, second.visible], 1)
-    counted = target_visible & first.visible[:, None]
-    predicted_at, target_at = torch.cat(predicted), torch.cat(targets)
-    errors = point_errors(predicted_at.flatten(0, 1), target_at.flatten(0, 1)).reshape(counted.shape)
+    queries, targets, target_visible, counted = (torch.cat(parts) for parts in zip(*asked, strict=True))
+    predicted_at = torch.cat(predicted)
+    errors = point_errors(predicted_at.flatten(0, 1), targets.flatten(0, 1)).reshape(counted.shape)
     return {
-        "queries": torch.cat(queries).numpy(),
+        "queries": queries.numpy(),
         "predicted": predicted_at.numpy(),
-        "targets": target_at.numpy(),
+        "targets": targets.numpy(),
         "errors": torch.where(counted, errors, 0).numpy(),
         "counted": counted.numpy(),
         "target_visible": target_visible.numpy(),
-        "source_ids": np.array(first.ids),
-        "different_ids": np.array(second.ids),
+        "source_ids": np.array([split.ids[i] for i in pairs.first]),
+        "different_ids": np.array([split.ids[i] for i in pairs.second]),
     }
+
+
+def _points(
+    split: LoadedSplit,
+    pairs: Pairs,
+    warps: PairWarps,
+    views: Views,
+    options: MatchingOptions,
+    seed: int,
+    first_pair: int,
+) -> PairPoints:
+    if options.points == "surface":
+        return surface_points(split, pairs, warps, options.surface_points, seed, first_pair)
+    return landmark_points(split, pairs, views)
 
 
 def _notes(split: LoadedSplit, pairs: Pairs, options: MatchingOptions) -> tuple[str, ...]:
@@ -228,24 +203,8 @@ def _notes(split: LoadedSplit, pairs: Pairs, options: MatchingOptions) -> tuple[
         )
         if shared:
             notes.append(f"{shared} of {len(pairs)} different pairs show the same individual")
-    if split.schema.normaliser is None:
+    if options.points == "landmarks" and split.schema.normaliser is None:
         notes.append("the landmarks have no normaliser, so matching_error_iod is not reported")
-    return tuple(notes)
-
-
-def _left_out(values: tuple[MetricValue, ...], schema: LandmarkSchema) -> tuple[str, ...]:
-    """Where matching_error_iod is a mean over fewer pairs than matching_error_px70."""
-    counts = {(value.metric, value.condition["pairs"]): value.count or 0 for value in values}
-    notes: list[str] = []
-    if schema.normaliser is None:
-        return ()
-    for (metric, condition), pixels in counts.items():
-        percent = counts.get(("matching_error_iod", condition), 0)
-        if metric == "matching_error_px70" and percent < pixels:
-            missing = (
-                f"{pixels - percent} of {pixels} {condition} targets do not show the normalising landmarks"
-            )
-            notes.append(f"{missing} and are left out of matching_error_iod")
     return tuple(notes)
 
 
