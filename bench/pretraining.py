@@ -32,6 +32,7 @@ from bench.opening import (
 )
 from bench.progress import Progress
 from bench.record import content_hash
+from bench.seeds import torch_generator
 from bench.weights import Weights, read_weights
 
 _JOB_FILE = "job.json"
@@ -45,6 +46,7 @@ class PretrainRequest:
         variant: One of the method's variants, on top of the preset.
         initial: Weights to start from: fine-tuning. Their architecture is the job's.
         splits: Splits whose images are used; None: the data set's own choice (never its test split).
+        share: Part of their images that is used, drawn by the seed; a smaller share is part of a larger one.
         output: Folder of weights, checkpoints and log; None: named after the job, under ``checkpoints``.
     """
 
@@ -56,6 +58,7 @@ class PretrainRequest:
     method_options: Sequence[str] = ()
     recipe_options: Sequence[str] = ()
     splits: Sequence[str] | None = None
+    share: float = 1.0
     output: Path | None = None
     seed: int = 0
     device: str = "auto"
@@ -78,6 +81,11 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
     method = load_method(request.method)
     if not method.presets:
         raise BenchError(f"method {method.name!r} is not trained: it has nothing to pre-train")
+    if not 0 < request.share <= 1:
+        raise BenchError(
+            f"a share of {request.share:g} of the images was asked for, expected more than 0 and at most 1",
+            hint="5 %, for example, is --share 0.05.",
+        )
     initial = read_weights(request.initial, method=method.name) if request.initial else None
     options, recipe = _resolve(method, request, initial)
     device = choose_device(request.device)
@@ -100,6 +108,8 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
     }
     if initial is not None:
         identity["initial"] = initial.sha256
+    if request.share != 1:
+        identity["share"] = request.share
     where = re.sub(r"\W+", "-", name)
     called = "-".join(part for part in (method.name, request.preset, request.variant) if part)
     output = request.output or Path("checkpoints", f"{called}-{where}-{content_hash(identity)[:8]}")
@@ -117,6 +127,12 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         ]
         # A single split stays mapped from the cache instead of filling the memory.
         images = loaded[0].images if len(loaded) == 1 else torch.cat([part.images for part in loaded])
+        annotations = _annotations(loaded) if method.learns_from_annotations else None
+        if request.share != 1:
+            chosen = shared_images(len(images), request.share, request.seed)
+            images = images[chosen]
+            if annotations is not None:
+                annotations = Annotations(annotations.points[chosen], annotations.visible[chosen])
         provenance: dict[str, Any] = {
             "dataset": name,
             "dataset_options": dataset.options.model_dump(mode="json"),
@@ -131,6 +147,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             "seed": request.seed,
             "precision": precision,
             "bench": __version__,
+            **({"share": request.share} if request.share != 1 else {}),
         }
         if images.shape[0] < 2:
             raise BenchError(f"pre-training needs at least 2 images, got {images.shape[0]}")
@@ -151,7 +168,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             snapshot_every=request.snapshot_every,
             tensorboard=request.tensorboard,
             initial=initial,
-            annotations=_annotations(loaded) if method.learns_from_annotations else None,
+            annotations=annotations,
         )
         return method.pretrain(job)
 
@@ -196,6 +213,16 @@ def _annotations(parts: Sequence[LoadedSplit]) -> Annotations:
     )
 
 
+def shared_images(count: int, share: float, seed: int) -> torch.Tensor:
+    """Which of ``count`` images a share holds: the first ones of a seeded permutation, in their own order.
+
+    Shapes:
+        returns: (round(share * count),), long, increasing.
+    """
+    order = torch.randperm(count, generator=torch_generator(seed, "pretrain", "share"))
+    return order[: round(share * count)].sort().values
+
+
 def _precision(request: PretrainRequest, device: torch.device) -> str:
     known = ("auto", "float32", "bfloat16")
     if request.precision not in known:
@@ -231,7 +258,8 @@ def _claim(output: Path, identity: dict[str, Any]) -> None:
     except ValueError:
         found = None
     if found != json.loads(text):
-        changed = [k for k in identity if not isinstance(found, dict) or found.get(k) != json.loads(text)[k]]
+        known, wanted = found if isinstance(found, dict) else {}, json.loads(text)
+        changed = [k for k in {**wanted, **known} if known.get(k) != wanted.get(k)]
         raise BenchError(
             f"{output} holds another pre-training job (it differs in {', '.join(changed)})",
             hint="Give another --output, or remove that folder.",

@@ -1,7 +1,7 @@
 """Finds methods, data sets, protocols and reports by name, and loads one only when it is asked for.
 
 The built-in ones and those of other distributions are declared alike, as entry points in the groups
-``bench.methods``, ``bench.datasets``, ``bench.protocols`` and ``bench.reports``.
+``bench.methods``, ``bench.datasets``, ``bench.protocols``, ``bench.reports`` and ``bench.tables``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from typing import Any, Literal
 import bench
 from bench.errors import BenchError, did_you_mean
 
-Group = Literal["methods", "datasets", "protocols", "reports"]
+Group = Literal["methods", "datasets", "protocols", "reports", "tables"]
 
-GROUPS: tuple[Group, ...] = ("methods", "datasets", "protocols", "reports")
+GROUPS: tuple[Group, ...] = ("methods", "datasets", "protocols", "reports", "tables")
+
+PACKAGES = ("methods", "datasets", "protocols", "reports")
+"""Where the built-in ones lie; the tables are those of the reports."""
 
 _DISTRIBUTION = "landmark-bench"
 _SINGULAR: dict[Group, str] = {
@@ -35,12 +38,14 @@ _SINGULAR: dict[Group, str] = {
     "datasets": "data set",
     "protocols": "protocol",
     "reports": "report",
+    "tables": "paper",
 }
 _BASES: dict[Group, tuple[str, str]] = {
     "methods": ("bench.method", "Method"),
     "datasets": ("bench.landmarks", "DatasetProvider"),
     "protocols": ("bench.protocol", "Protocol"),
     "reports": ("bench.report", "Report"),
+    "tables": ("bench.tables", "Paper"),
 }
 
 
@@ -67,7 +72,7 @@ def load(group: Group, name: str) -> type[Any]:
             hint="Uninstall one of them, or ask its author for another name.",
         )
     entry = claims[0]
-    if entry.module.partition(".")[0] in GROUPS:
+    if entry.module.partition(".")[0] in PACKAGES:
         check_not_shadowed()
     try:
         found = entry.load()
@@ -107,7 +112,7 @@ def check_not_shadowed() -> None:
         BenchError: says which path won, where ours is expected and what to do.
     """
     home = Path(bench.__file__).resolve().parent.parent
-    for package in GROUPS:
+    for package in PACKAGES:
         where = _location(package)
         expected = home / package
         if where is None:

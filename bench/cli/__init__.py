@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import data, data_render, listing, pretrain, reports, run, weights
+from bench.cli import data, data_render, listing, pretrain, reports, reproduce, run, weights
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("pretrain")(pretrain.pretrain)
+app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 import typer
 
@@ -24,6 +24,7 @@ def render(
     seed: Annotated[int, typer.Option(min=0, help="Another seed shows other individuals.")] = 0,
     wild: Annotated[bool, typer.Option("--wild", help="Small and anywhere, instead of crops.")] = False,
     surface: Annotated[bool, typer.Option("--surface", help="Write surface coordinates too.")] = False,
+    device: Annotated[str, typer.Option(help="Where to compute them: cpu, cuda, cuda:N or auto.")] = "cpu",
     dataset_options: DatasetOptions = None,
     json_output: Json = False,
     quiet: Quiet = False,
@@ -51,6 +52,9 @@ def render(
     counted = [f"{name}={count}" for name in splits if name in provider.Options.model_fields]
     opened = open_dataset(DatasetRequest(dataset, (*items, *counted)))
     parts = [opened.open(name) for name in splits]
+    for part in parts:
+        if isinstance(part, _Rendered):
+            part.render_on(device)
     progress = Progress(quiet=quiet)
     written = [str(export_split(part, output, progress, surfaces=surface)) for part in parts]
     if json_output:
@@ -58,6 +62,13 @@ def render(
     else:
         for folder in written:
             print(f"{folder}: {count} images of {dataset}")
+
+
+@runtime_checkable
+class _Rendered(Protocol):
+    """A data set whose pictures can be computed on several devices."""
+
+    def render_on(self, device: str) -> None: ...
 
 
 def _procedural(dataset: str) -> DatasetProvider:

@@ -26,25 +26,31 @@ _HEADINGS: dict[registry.Group, str] = {
     "datasets": "data set",
     "protocols": "protocol",
     "reports": "report",
+    "tables": "paper",
 }
 
 
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[methods|datasets|protocols|reports]", help="Only these.")
+        str | None, typer.Argument(metavar="[methods|datasets|protocols|reports|tables]", help="Only these.")
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """List methods, data sets, protocols and reports, one line each.
+    """List methods, data sets, protocols, reports and papers, one line each; ``tables``: the papers' tables.
 
     Examples:
 
       bench list
 
       bench list methods
+
+      bench list tables
     """
     from bench import registry
 
+    if kind == "tables":
+        _list_tables(json_output)
+        return
     groups = registry.GROUPS if kind is None else (_group(kind),)
     found = {group: registry.summaries(group) for group in groups}
     if json_output:
@@ -60,6 +66,27 @@ def list_(
         for name, summary in summaries.items():
             table.add_row(f"[bold]{escape(name)}[/bold]", escape(summary))
         console.print(table)
+
+
+def _list_tables(json_output: bool) -> None:
+    from bench.tables import all_tables
+
+    if json_output:
+        content = [
+            {
+                "name": table.name,
+                "summary": table.summary,
+                "metrics": list(table.metrics),
+                "datasets": list(table.datasets),
+                "cells": len(table.cells),
+            }
+            for table in all_tables()
+        ]
+        print(json.dumps(content, indent=2))
+        return
+    from bench.cli.reproduce_tables import print_tables
+
+    print_tables(all_tables())
 
 
 def show(

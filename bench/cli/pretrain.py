@@ -30,6 +30,10 @@ def pretrain(
     splits: Annotated[
         list[str] | None, typer.Option("--split", help="Split to train on; may be given several times.")
     ] = None,
+    share: Annotated[
+        float,
+        typer.Option(help="Part of the images, drawn by the seed, e.g. 0.05: how much data does it need?"),
+    ] = 1.0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of weights, checkpoints and log.csv.")
     ] = None,
@@ -57,6 +61,8 @@ def pretrain(
 
       bench pretrain -m lead -R stage1_epochs=10 -M dim=128 -o checkpoints/lead-128
 
+      bench pretrain -m contrast --share 0.05 --dataset coco:my/faces
+
       bench pretrain -m thewlis --init celeba.safetensors --dataset coco:my/faces
     """
     from bench.opening import DatasetRequest
@@ -75,6 +81,7 @@ def pretrain(
                 method_options=tuple(method_options or ()),
                 recipe_options=tuple(recipe_options or ()),
                 splits=tuple(splits) if splits else None,
+                share=share,
                 output=output,
                 seed=seed,
                 device=device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from bench.errors import BenchError
 from bench.method import Preset
 from bench.opening import DatasetRequest
-from bench.pretraining import PretrainRequest, pretrain
+from bench.pretraining import PretrainRequest, pretrain, shared_images
 from bench.progress import Progress
 from bench.weights import read_weights
 from methods.lead import LEAD
@@ -89,3 +90,42 @@ def test_fine_tuning_refuses_weights_of_another_method_or_network(faces: Path, t
         pretrain(_request(faces, tmp_path / "wide", initial=first, method_options=["dim=16"]), QUIET)
     with pytest.raises(BenchError, match="no weights at"):
         pretrain(_request(faces, tmp_path / "gone", initial=tmp_path / "gone.safetensors"), QUIET)
+
+
+def test_a_share_takes_some_of_the_images_and_says_so(faces: Path, tmp_path: Path) -> None:
+    half = read_weights(pretrain(_request(faces, tmp_path / "half", share=0.5), QUIET))
+    assert (half.provenance["share"], half.provenance["images"]) == (0.5, 8)
+    job = json.loads((tmp_path / "half" / "job.json").read_text())
+    assert job["share"] == 0.5
+    # All images are the job that has always been: nothing is said of a share.
+    whole = read_weights(pretrain(_request(faces, tmp_path / "whole"), QUIET))
+    assert "share" not in whole.provenance
+    assert "share" not in json.loads((tmp_path / "whole" / "job.json").read_text())
+
+
+def test_another_share_is_another_job(faces: Path, tmp_path: Path) -> None:
+    pretrain(_request(faces, tmp_path, share=0.5), QUIET)
+    with pytest.raises(BenchError, match=r"differs in share"):
+        pretrain(_request(faces, tmp_path, share=0.25), QUIET)
+    with pytest.raises(BenchError, match=r"differs in share"):
+        pretrain(_request(faces, tmp_path), QUIET)
+
+
+def test_shares_are_nested_seeded_and_in_order() -> None:
+    small, large = shared_images(1000, 0.05, 0).tolist(), shared_images(1000, 0.25, 0).tolist()
+    assert (len(small), len(large)) == (50, 250)
+    assert set(small) < set(large)
+    assert small == sorted(set(small))
+    assert shared_images(1000, 0.05, 0).tolist() == small
+    assert shared_images(1000, 0.05, 1).tolist() != small
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.01, float("nan")])
+def test_an_impossible_share_is_refused(faces: Path, tmp_path: Path, share: float) -> None:
+    with pytest.raises(BenchError, match="share of"):
+        pretrain(_request(faces, tmp_path, share=share), QUIET)
+
+
+def test_a_share_of_less_than_two_images_is_refused(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="at least 2 images, got 1"):
+        pretrain(_request(faces, tmp_path, share=0.05), QUIET)

@@ -179,7 +179,7 @@ def test_a_package_overwritten_by_another_distribution_is_noticed(tmp_path: Path
     """Two wheels that bring ``datasets`` unpack into one folder; the second one wins."""
     shutil.copytree(HOME / "bench", tmp_path / "bench", ignore=shutil.ignore_patterns("__pycache__"))
     record = []
-    for package in registry.GROUPS:
+    for package in registry.PACKAGES:
         (tmp_path / package).mkdir()
         init = tmp_path / package / "__init__.py"
         init.write_text(f"# {package} of bench\n")

@@ -1,0 +1,136 @@
+"""Reproduce a published table: run what can be run, and put ours beside what is printed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.opening import load_method
+from bench.pretraining import PretrainRequest, pretrain
+from bench.progress import Progress
+from bench.protocol import Scalar
+from bench.record import MetricPart, RunRecord
+from bench.runner import RunRequest, run
+from bench.table_plan import PAPER, Plan, PlannedCell, PlannedTraining, ReproductionRequest
+from bench.tables import Cell
+from bench.verdict import Kind, Ours, Verdict, judge
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell with our number, where there is one.
+
+    Attributes:
+        unit: Of our metric.
+        record: Id of the record that the number is from.
+    """
+
+    cell: Cell
+    verdict: Verdict
+    ours: Ours | None = None
+    unit: str = ""
+    record: str | None = None
+
+
+def reproduce(plan: Plan, request: ReproductionRequest, progress: Progress) -> tuple[Outcome, ...]:
+    """Run what can be run, each run once, and judge every cell. One that fails leaves the others alone."""
+    trained = _Trainings(request, progress)
+    found: dict[object, RunRecord | BenchError] = {}
+    for planned in plan.cells:
+        if planned.request is None or planned.key in found:
+            continue
+        progress.say(f"run {len(found) + 1} of {plan.runs}: {planned.cell.row}, {planned.cell.column}")
+        try:
+            found[planned.key] = run(trained.completed(planned), progress).record
+        except BenchError as error:
+            progress.say(f"[red]failed[/red]: {error.message}")
+            found[planned.key] = error
+    return tuple(_outcome(planned, found.get(planned.key)) for planned in plan.cells)
+
+
+class _Trainings:
+    """Weights that are trained for a table, each once; ``bench pretrain`` finds finished ones again."""
+
+    def __init__(self, request: ReproductionRequest, progress: Progress) -> None:
+        self._request = request
+        self._progress = progress
+        self._files = dict(request.checkpoints)
+
+    def completed(self, planned: PlannedCell) -> RunRequest:
+        """The run of a cell, with its weights."""
+        assert planned.request is not None
+        if not planned.trainings:
+            return planned.request
+        for one in planned.trainings:
+            if one.training.name not in self._files:
+                self._files[one.training.name] = self._train(one)
+        return dataclasses.replace(
+            planned.request, checkpoint=self._files[planned.trainings[-1].training.name]
+        )
+
+    def _train(self, planned: PlannedTraining) -> Path:
+        training = planned.training
+        preset = self._request.pretraining or load_method(training.method).default_preset or PAPER
+        request = PretrainRequest(
+            method=training.method,
+            dataset=planned.images,
+            preset=preset,
+            variant=training.variant,
+            initial=self._files[training.initial.name] if training.initial else None,
+            method_options=training.method_options,
+            recipe_options=training.recipe_options,
+            share=training.share,
+            seed=self._request.seed,
+            device=self._request.device,
+            workers=self._request.workers,
+        )
+        return pretrain(request, self._progress)
+
+
+def _outcome(planned: PlannedCell, found: RunRecord | BenchError | None) -> Outcome:
+    cell = planned.cell
+    if isinstance(found, BenchError):
+        return Outcome(cell, Verdict("failed", reasons=(found.message,)))
+    if planned.missing:
+        needs = tuple(f"{need.kind} {need.name}" for need in planned.missing)
+        return Outcome(cell, Verdict("missing", reasons=needs))
+    if found is None or cell.run is None:
+        return Outcome(cell, Verdict("not comparable", reasons=planned.barriers))
+    parts = [_value(found, cell.run.metric, condition) for condition in (cell.run.condition, *cell.run.also)]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        wanted = ", ".join(f"{key} {value}" for key, value in cell.run.condition.items())
+        reason = f"the run reports no {cell.run.metric}" + (f" for {wanted}" if wanted else "")
+        # With other data, another set of landmarks or too few images may be why.
+        kind: Kind = "not comparable" if planned.barriers else "failed"
+        return Outcome(cell, Verdict(kind, reasons=(*planned.barriers, reason)), record=found.id)
+    ours = _ours(known, cell.run.scale)
+    return Outcome(cell, judge(cell.value, cell.std, ours, planned.barriers), ours, known[0].unit, found.id)
+
+
+def _value(record: RunRecord, metric: str, condition: Mapping[str, Scalar]) -> MetricPart | None:
+    """The one value of the metric whose condition has everything that is asked for."""
+    fitting = [
+        part
+        for part in record.metrics
+        if part.metric == metric and condition.items() <= part.condition.items()
+    ]
+    exact = [part for part in fitting if part.condition == condition]
+    if exact:
+        return exact[0]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _ours(parts: Sequence[MetricPart], scale: float) -> Ours:
+    """One value in the paper's unit, or the mean of several, of which no interval is known."""
+    if len(parts) > 1:
+        return Ours(scale * sum(part.value for part in parts) / len(parts))
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else scale * value
+
+    part = parts[0]
+    return Ours(scale * part.value, scaled(part.low), scaled(part.high), scaled(part.std))

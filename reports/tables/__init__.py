@@ -1,0 +1,1 @@
+"""The published tables and plotted figures of five papers, as recipes."""
