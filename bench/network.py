@@ -21,6 +21,9 @@ from bench.record import content_hash
 from bench.seeds import seeded_initialisation
 from bench.weights import Weights, load_into, read_weights, state_sha256
 
+NO_WEIGHTS = "none"
+"""What stands for the hash of weights that play no part."""
+
 
 @dataclass(frozen=True)
 class NetworkRequest:
@@ -29,6 +32,8 @@ class NetworkRequest:
     Attributes:
         checkpoint: Weights of bench or an official checkpoint; None: released, shipped or default ones.
         like: Build the network that this weights file describes, without its weights (for untrained baselines).
+        weights_matter: False: only the architecture is measured; no weights are fetched or trained for it, and those
+            that are given have to fit it, no more.
     """
 
     method: Method
@@ -37,10 +42,13 @@ class NetworkRequest:
     options: Sequence[str] = ()
     device: str = "auto"
     workers: int = 0
+    weights_matter: bool = True
 
     @property
     def is_at_hand(self) -> bool:
         """Whether nothing has to be fetched or trained first."""
+        if not self.weights_matter:
+            return True
         given = self.checkpoint is not None or self.like is not None
         return given or not (self.method.fetches_weights or self.method.default_preset)
 
@@ -74,6 +82,8 @@ def open_network(request: NetworkRequest, device: torch.device, progress: Progre
             )
         weights = open_weights(request.checkpoint, method, request.options)
         return _assemble(request, device, weights, weights.options)
+    if not request.weights_matter:
+        return _assemble(request, device, None, _default_architecture(method))
     released = method.default_checkpoint(_options(request, {}), progress)
     if released is not None:
         weights = open_weights(released, method, request.options)
@@ -86,8 +96,13 @@ def open_network(request: NetworkRequest, device: torch.device, progress: Progre
 
 def planned_network(request: NetworkRequest) -> FeatureExtractor:
     """The network that :func:`open_network` will fill after something long: for checks that need no weights."""
-    preset = request.method.presets.get(request.method.default_preset or "")
-    return request.method.build(_options(request, preset.options if preset else {}))
+    return request.method.build(_options(request, _default_architecture(request.method)))
+
+
+def _default_architecture(method: Method) -> dict[str, Any]:
+    """That of the preset which is trained where no weights are given; without one, the method's defaults."""
+    preset = method.presets.get(method.default_preset or "")
+    return preset.options if preset else {}
 
 
 def _options(request: NetworkRequest, base: dict[str, Any]) -> Any:
@@ -103,12 +118,13 @@ def _assemble(
         extractor = method.build(options)
     if weights is not None:
         load_into(extractor, weights)
-    return Network(
-        extractor=extractor.to(device).eval(),
-        options=method.describe(options),
-        sha256=weights.sha256 if weights else state_sha256(extractor),
-        label=weights.label if weights else method.untrained_label(options),
-    )
+    if not request.weights_matter:
+        sha256, label = NO_WEIGHTS, "the architecture alone, whatever its weights"
+    elif weights is not None:
+        sha256, label = weights.sha256, weights.label
+    else:
+        sha256, label = state_sha256(extractor), method.untrained_label(options)
+    return Network(extractor.to(device).eval(), method.describe(options), sha256, label)
 
 
 def _trained_once(request: NetworkRequest, progress: Progress) -> Weights:

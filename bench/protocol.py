@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from bench.context import EvaluationData, RunContext
     from bench.features import Capability, FeatureExtractor
@@ -99,6 +100,9 @@ class Protocol(ABC):
         requires: What a method must be able to do.
         uses_training_split: Whether annotated training images are read at all.
         uses_data: Whether images are read at all; where not (costs of a network), the splits are empty.
+        baselines: Methods that have learned nothing and belong beside every result; tables show where one is missing.
+        uses_weights: Whether the values of the weights matter. Where not (costs again), none are asked for, fetched
+            or trained; those that are given only say how the network is built.
     """
 
     name: ClassVar[str]
@@ -111,11 +115,18 @@ class Protocol(ABC):
     requires: ClassVar[frozenset[Capability]] = frozenset({"dense"})
     uses_training_split: ClassVar[bool] = True
     uses_data: ClassVar[bool] = True
+    uses_weights: ClassVar[bool] = True
+    baselines: ClassVar[tuple[str, ...]] = ("random",)
 
     def view(self, dataset: LandmarkDataset, role: Role, options: Any, seed: int) -> LandmarkDataset:
         """What is read of a split, where that is not all of each image: e.g. cuts around the object's box."""
         del role, options, seed
         return dataset
+
+    def resolve(self, options: Any, device: torch.device) -> Any:
+        """The options as the record states them, where one of them depends on the device and changes the numbers."""
+        del device
+        return options
 
     @abstractmethod
     def check(self, options: Any, data: EvaluationData) -> None:

@@ -36,6 +36,7 @@ class ProtocolPart(_Part):
     version: int
     preset: str
     options: dict[str, Any]
+    baselines: list[str] = Field(default=[], description="Methods without learning to compare with.")
 
 
 class DatasetPart(_Part):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -90,11 +91,18 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
     preset = preset_of(protocol.presets, request.preset, what)
     options = resolve_options(protocol.Options, request.protocol_options, what, base=preset)
     device = choose_device(request.device)
+    options = protocol.resolve(options, device)
     store = RunStore(request.runs)
     require_writable(request.runs)
     dataset = open_dataset(request.dataset) if protocol.uses_data else None
     wanted = NetworkRequest(
-        method, request.checkpoint, request.like, request.method_options, request.device, request.workers
+        method,
+        request.checkpoint,
+        request.like,
+        request.method_options,
+        request.device,
+        request.workers,
+        weights_matter=protocol.uses_weights,
     )
     network = open_network(wanted, device, progress) if wanted.is_at_hand else None
     _require_capabilities(protocol, network.extractor if network else planned_network(wanted), method)
@@ -125,6 +133,7 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
             version=protocol.version,
             preset=request.preset,
             options=options.model_dump(mode="json"),
+            baselines=list(protocol.baselines),
         ),
         dataset=None if dataset is None else _describe(dataset, opened, request.preprocessing),
         seed=request.seed,
@@ -151,6 +160,17 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
             raise error if isinstance(error, BenchError) else BenchError(reason) from error
         store.clear_partial(record.id)
         return RunResult(finished, path, reused=False)
+
+
+def baseline_requests(request: RunRequest, record: RunRecord) -> list[RunRequest]:
+    """The same cell for the protocol's baselines; ``random`` is the untrained network of the very same shape."""
+    options = {"random": (f"network={record.method.name}", f"options={json.dumps(record.method.options)}")}
+    untrainable = not registry.load("methods", record.method.name).presets
+    return [
+        replace(request, method=name, checkpoint=None, like=None, method_options=options.get(name, ()))
+        for name in record.protocol.baselines
+        if name != record.method.name and not (name == "random" and untrainable)
+    ]
 
 
 def _require_capabilities(protocol: Protocol, extractor: FeatureExtractor, method: Method) -> None:

@@ -137,6 +137,7 @@ class FewShot(Protocol):
 
     name: ClassVar[str] = "fewshot"
     version: ClassVar[int] = 2
+    baselines: ClassVar[tuple[str, ...]] = ("mean-shape", "random")
     summary: ClassVar[str] = "landmarks regressed from frozen features, 1 to 100 annotated images"
     reference: ClassVar[str] = "Cheng et al., ICCV 2021, Table 7; Karmali et al., WACV 2022, Table 5"
     Options: ClassVar[type[ProtocolOptions]] = FewShotOptions

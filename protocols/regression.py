@@ -95,6 +95,7 @@ class Regression(Protocol):
 
     name: ClassVar[str] = "regression"
     version: ClassVar[int] = 3
+    baselines: ClassVar[tuple[str, ...]] = ("mean-shape", "random")
     summary: ClassVar[str] = "landmarks regressed from frozen features, all training annotations"
     reference: ClassVar[str] = "Cheng et al., ICCV 2021, Table 5; Karmali et al., WACV 2022, Table 2"
     Options: ClassVar[type[ProtocolOptions]] = RegressorOptions

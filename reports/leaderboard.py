@@ -51,7 +51,10 @@ class LeaderboardReport(Report):
             for rows in questions(ranked)
         ]
         files = {} if options.output is None else {options.output: to_csv(board)}
-        return ReportOutput(Group(*_spaced(ranked)), {"rows": rows_of(board), "tables": summary}, files)
+        baselines = {record.protocol.name: tuple(record.protocol.baselines) for record in records}
+        return ReportOutput(
+            Group(*_spaced(ranked, baselines)), {"rows": rows_of(board), "tables": summary}, files
+        )
 
 
 def in_order(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -71,5 +74,5 @@ def _place(row: dict[Hashable, Any]) -> tuple[Any, ...]:
     return (*question, *cell, rank, row["method"], row["weights_label"], row["record"])
 
 
-def _spaced(ranked: pd.DataFrame) -> list[RenderableType]:
-    return [part for table in tables(ranked) for part in (table, Text())]
+def _spaced(ranked: pd.DataFrame, baselines: dict[str, tuple[str, ...]]) -> list[RenderableType]:
+    return [part for table in tables(ranked, baselines) for part in (table, Text())]

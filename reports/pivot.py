@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -38,10 +38,20 @@ class Coverage:
         return text + (f", failed runs: {self.failed_runs}" if self.failed_runs else "")
 
 
-def tables(ranked: pd.DataFrame) -> list[RenderableType]:
-    """The tables of all ranked rows with title and notes, in the order of their protocols and data sets."""
-    # a title within the table would be folded to the table's width
-    return [Group(_title(rows), Pivot(rows), _notes(rows)) for rows in questions(ranked)]
+def tables(ranked: pd.DataFrame, baselines: dict[str, tuple[str, ...]]) -> list[RenderableType]:
+    """The tables of all ranked rows with title and notes, in the order of their protocols and data sets.
+
+    Args:
+        baselines: Protocol -> methods without learning that every table should have; empty rows stand for those that
+            were not measured.
+    """
+    shown: list[RenderableType] = []
+    for rows in questions(ranked):
+        wanted = baselines.get(str(rows["protocol"].iloc[0]), ())
+        absent = [name for name in wanted if name not in set(rows["method"])]
+        # a title within the table would be folded to the table's width
+        shown.append(Group(_title(rows), Pivot(rows, absent), _notes(rows, absent)))
+    return shown
 
 
 def questions(frame: pd.DataFrame) -> list[pd.DataFrame]:
@@ -67,7 +77,8 @@ def decimals(values: Iterable[float]) -> int:
 class Pivot:
     """The values of one question; where a terminal is too narrow, in several tables below each other."""
 
-    def __init__(self, rows: pd.DataFrame) -> None:
+    def __init__(self, rows: pd.DataFrame, absent: Sequence[str] = ()) -> None:
+        self._absent = absent
         measured = rows[rows["value"].notna()]
         self._columns = _metric_columns(measured)
         self._arrows = {row["metric"]: _ARROWS[row["direction"]] for _, row in measured.iterrows()}
@@ -103,6 +114,9 @@ class Pivot:
         for (_, entry), (_, label) in zip(self._entries.iterrows(), self._labels.iterrows(), strict=True):
             found = [self._cells.get((*entry[list(_ROW)], *column), Text(MISSING)) for column in columns]
             table.add_row(*(Text(str(text)) for text in label), *found)
+        width = len(self._labels.columns) + len(columns)
+        for name in self._absent:
+            table.add_row(name, "not measured", *[MISSING] * (width - 2), style="dim")
         return table
 
 
@@ -165,7 +179,7 @@ def _title(rows: pd.DataFrame) -> RenderableType:
     return Group(title, Text(hashes, style="dim"))
 
 
-def _notes(rows: pd.DataFrame) -> Text:
+def _notes(rows: pd.DataFrame, absent: Sequence[str]) -> Text:
     measured = rows[rows["value"].notna()].drop_duplicates(["metric", "unit"])
     lines = [
         f"{row['metric']}: {row['unit']}, {row['direction']} is better" for _, row in measured.iterrows()
@@ -174,6 +188,10 @@ def _notes(rows: pd.DataFrame) -> Text:
         lines.append("bold: best value; underlined: error bars overlap those of the best")
         lines.append("± is the standard deviation over draws, [ ] a 95 % interval over images")
     lines.append(str(coverage(rows)))
+    if absent:
+        lines.append(
+            f"without {' and '.join(absent)} one does not see what learning nothing gives: bench run --baselines"
+        )
     for _, row in rows[rows["status"] == "failed"].iterrows():
         lines.append(f"failed: {row['method']} (seed {row['seed']}, run {row['record']}): {row['reason']}")
     return Text("\n".join(lines), style="dim")

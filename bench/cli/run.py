@@ -21,9 +21,12 @@ from bench.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from bench.record import MetricPart, RunRecord
+    from bench.runner import RunResult
+    from bench.store import RunStore
 
 
 def run(
@@ -66,6 +69,12 @@ def run(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once; does not change a result.")] = 64,
     workers: Workers = 0,
     force: Annotated[bool, typer.Option("--force", help="Measure again where the record is there.")] = False,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines", help="Also measure what has learned nothing, e.g. the untrained network."
+        ),
+    ] = False,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -89,7 +98,7 @@ def run(
     from bench.loading import Preprocessing, named_preprocessing
     from bench.opening import DatasetRequest, resolve_options
     from bench.progress import Progress
-    from bench.runner import RunRequest
+    from bench.runner import RunRequest, baseline_requests
     from bench.runner import run as run_cell
     from bench.store import RunStore
 
@@ -100,46 +109,57 @@ def run(
         "preprocessing",
         base=named_preprocessing(preprocessing).model_dump(),
     )
+    progress = Progress(quiet=quiet)
     with continuable():
-        result = run_cell(
-            RunRequest(
-                method=method,
-                protocol=protocol,
-                dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
-                preset=preset,
-                checkpoint=checkpoint,
-                like=like,
-                method_options=tuple(method_options or ()),
-                protocol_options=tuple(protocol_options or ()),
-                train_split=train_split,
-                test_split=test_split,
-                preprocessing=sizes,
-                runs=runs,
-                seed=seed,
-                device=device,
-                batch_size=batch_size,
-                workers=workers,
-                force=force,
-            ),
-            Progress(quiet=quiet),
+        request = RunRequest(
+            method=method,
+            protocol=protocol,
+            dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
+            preset=preset,
+            checkpoint=checkpoint,
+            like=like,
+            method_options=tuple(method_options or ()),
+            protocol_options=tuple(protocol_options or ()),
+            train_split=train_split,
+            test_split=test_split,
+            preprocessing=sizes,
+            runs=runs,
+            seed=seed,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            force=force,
         )
+        results = [run_cell(request, progress)]
+        if baselines:
+            record = results[0].record
+            results += [run_cell(wanted, progress) for wanted in baseline_requests(request, record)]
     if json_output:
-        print(result.record.model_dump_json(indent=2))
+        texts = [result.record.model_dump_json(indent=2) for result in results]
+        print(f"[{', '.join(texts)}]" if baselines else texts[0])
         return
     console = Console()
-    console.print(headline(result.record), highlight=False)
-    console.print(result_table(result.record))
-    for note in result.record.notes:
+    for result in results:
+        show(result, RunStore(runs), console)
+    failed = next((result.record for result in results if result.record.status != "ok"), None)
+    if failed is not None:
+        raise BenchError(failed.reason or "the run failed")
+
+
+def show(result: RunResult, store: RunStore, console: Console) -> None:
+    """The table of one run, its remarks, and where its files are."""
+    record = result.record
+    console.print(headline(record), highlight=False)
+    console.print(result_table(record))
+    for note in record.notes:
         console.print(f"[dim]{note}[/dim]", highlight=False)
-    if result.record.dataset is not None and result.record.dataset.tier == "procedural":
+    if record.dataset is not None and record.dataset.tier == "procedural":
         console.print("[dim]Procedural data: not comparable with published numbers.[/dim]")
-    seconds = result.record.provenance.get("seconds", {}).get("total")
+    seconds = record.provenance.get("seconds", {}).get("total")
     took = "found, nothing to measure" if result.reused else f"measured in {seconds:.0f} s"
     console.print(f"[dim]{took}; record {result.path}[/dim]", highlight=False)
-    for picture in RunStore(runs).pictures(result.record.id).values():
+    for picture in store.pictures(record.id).values():
         console.print(f"[dim]drawn: {picture}[/dim]", highlight=False)
-    if result.record.status != "ok":
-        raise BenchError(result.record.reason or "the run failed")
 
 
 def headline(record: RunRecord) -> str:

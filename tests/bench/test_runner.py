@@ -22,7 +22,7 @@ from bench.method import Preset
 from bench.opening import DatasetRequest
 from bench.pretraining import PretrainRequest, pretrain
 from bench.progress import Progress
-from bench.runner import RunRequest, run
+from bench.runner import RunRequest, baseline_requests, run
 from bench.store import RunStore
 from methods.lead import LEAD
 from protocols.matching import Matching
@@ -106,6 +106,19 @@ def test_a_finished_cell_is_not_measured_again(faces: Path, tmp_path: Path) -> N
     assert not first.reused
     assert second.reused
     assert second.record == first.record
+
+
+def test_baselines_are_measured_beside_the_method(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    changes = {"method": "lead", "checkpoint": checkpoint, "method_options": ()}
+    request = _request(faces, tmp_path, protocol="regression", protocol_options=("epochs=1",), **changes)
+    lead = run(request, Progress.silent()).record
+    wanted = baseline_requests(request, lead)
+    shape, random = (run(part, Progress.silent()).record for part in wanted)
+    assert [part.method.name for part in (shape, random)] == ["mean-shape", "random"]
+    assert random.method.options["options"] == lead.method.options
+    assert lead.protocol == shape.protocol == random.protocol
+    assert lead.dataset == shape.dataset == random.dataset
+    assert [part.method for part in baseline_requests(wanted[0], shape)] == []  # a shape cannot be untrained
 
 
 def test_results_do_not_depend_on_batch_size(faces: Path, tmp_path: Path) -> None:

@@ -61,6 +61,18 @@ def test_costs_that_need_no_data_have_a_table_of_their_own() -> None:
     assert title.strip() == "flops (quick, version 1)"
 
 
+def test_baselines_that_were_not_measured_have_empty_rows() -> None:
+    measured = [record(metric(1.0)), record(metric(2.0), method="random")]
+    for part in measured:
+        part.protocol.baselines = ["mean-shape", "random"]
+    output = render(*measured)
+    lines = printed(output).splitlines()
+    (row,) = [line for line in lines if "mean-shape" in line and "│" in line]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["mean-shape", "not measured", "—", "—"]
+    assert any("without mean-shape" in line for line in lines)
+    assert len(rows(output)) == 2  # a file for programs holds what was measured
+
+
 # --- the table for programs ------------------------------------------------------------------------
 
 
