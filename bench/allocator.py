@@ -1,4 +1,4 @@
-"""Keep the C library from giving large buffers back to the kernel between two steps.
+"""Whether the C library gives the large buffers that are freed back to the kernel, or keeps them.
 
 glibc returns every freed tensor above some megabytes to the kernel and faults its pages in again at the next step;
 on virtual machines that costs more than the arithmetic of a small network. Measured effects are in the benchmarks.
@@ -9,15 +9,28 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_SMALLEST_RETURNED = 64 * 1024
 
 
 def retain_heap() -> bool:
     """Ask glibc to keep freed memory. Returns whether it did (false on other platforms and C libraries)."""
+    return _set((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def return_heap() -> bool:
+    """Ask glibc to give every freed buffer back at once, so that the resident memory is what is in use.
+
+    Slow; for measuring, in a process of its own. Returns whether it did.
+    """
+    return _set((_M_MMAP_THRESHOLD, _SMALLEST_RETURNED), (_M_TRIM_THRESHOLD, 0))
+
+
+def _set(*settings: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    return all(bool(mallopt(parameter, value)) for parameter, value in settings)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.features import FeatureExtractor, FeatureMap
 from bench.method import MethodOptions
 from methods.colour import FACE_MEAN, FACE_STD, IMAGENET_MEAN, IMAGENET_STD, NormaliseColours
 from methods.networks.projector import Projector, released_multiplier
-from methods.networks.resnet import Backbone, ResNet, hypercolumn_levels, match_memory_format
+from methods.networks.resnet import (
+    Backbone,
+    ImageEmbedding,
+    ResNet,
+    hypercolumn_levels,
+    match_memory_format,
+)
 
 EMBEDDING = 128
 """Size of the linear head that whole images are contrasted with (supplement, section 3, and released code)."""
@@ -98,6 +104,10 @@ class ContrastNetwork(FeatureExtractor):
         height, width = images.shape[-2:]
         levels = hypercolumn_levels(self.encoder(self.normalise(images)))
         return FeatureMap(levels, (height // 2, width // 2), (height, width), "per_level")
+
+    def counted_network(self) -> nn.Module:
+        """The encoder as it is trained (supplement, table 2); with a projector, all that makes its features."""
+        return ImageEmbedding(self.encoder) if self.projector is None else self
 
     def without_projector(self) -> ContrastNetwork:
         """What stage 1 trains: the network that reads the hypercolumn where this one projects it."""

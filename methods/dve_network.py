@@ -64,6 +64,9 @@ class DVENetwork(FeatureExtractor):
         maps: Tensor = self.backbone(self.normalise(images))
         return maps
 
+    def counted_network(self) -> nn.Module:
+        return self.backbone
+
 
 # --- released checkpoints: {"arch", "epoch", "state_dict", "optimizer", "monitor_best", "config"} ---------------
 

@@ -61,7 +61,9 @@ class ResNet(nn.Module):
         self.layer3 = self._stage(design.block, 4 * base, three, stride=2)
         self.layer4 = self._stage(design.block, 8 * base, four, stride=2)
         self.stage_channels = tuple(base * 2**i * design.block.expansion for i in range(4))
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(self.stage_channels[-1], embedding) if embedding is not None else None
+        self.unit_length = UnitLength()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
@@ -90,14 +92,37 @@ class ResNet(nn.Module):
     def pooled(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C_4): the last stage, averaged over the image."""
         last: Tensor = self(images)[-1]
-        return last.mean(dim=(2, 3))
+        averaged: Tensor = self.pool(last)
+        return averaged.flatten(1)
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, embedding), unit length."""
         if self.fc is None:
             raise ValueError("this network was built without an embedding head")
-        embedding: Tensor = self.fc(self.pooled(images))
-        return nn.functional.normalize(embedding, dim=1)
+        embedding: Tensor = self.unit_length(self.fc(self.pooled(images)))
+        return embedding
+
+
+class UnitLength(nn.Module):
+    """(B, C) -> the same vectors with length 1; a module, as in the official code, since memory is counted of those."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return nn.functional.normalize(vectors, dim=1)
+
+
+class ImageEmbedding(nn.Module):
+    """A residual network with an embedding head, read as one vector for the whole image.
+
+    Shapes:
+        forward: (B, 3, H, W) -> (B, embedding), unit length.
+    """
+
+    def __init__(self, encoder: ResNet) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.encoder.embed(images)
 
 
 def hypercolumn_levels(stages: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
