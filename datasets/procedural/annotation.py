@@ -6,8 +6,9 @@ import numpy as np
 
 from datasets.procedural.arrays import BoolArray, FloatArray
 from datasets.procedural.category import Piece, Shot, Subject
+from datasets.procedural.frame import Frame
 from datasets.procedural.rasteriser import Fragments
-from datasets.procedural.scene import POSITION, Scene, on_screen
+from datasets.procedural.scene import Scene
 
 
 def hidden_landmarks(scene: Scene, subject: Subject) -> BoolArray:
@@ -17,8 +18,7 @@ def hidden_landmarks(scene: Scene, subject: Subject) -> BoolArray:
     What counts as nearer: see ``category.Subject``.
     """
     x, y, z = (
-        np.ascontiguousarray(scene.attributes[:, column][scene.triangles].T)
-        for column in range(POSITION.start, POSITION.stop)
+        np.ascontiguousarray(column[scene.triangles].T) for column in scene.vertices.T
     )  # (3, T) each: by corner and triangle
     west, east, north, south = (bound(line, axis=0) for line in (x, y) for bound in (np.min, np.max))
     hidden = np.zeros(len(subject.landmarks), dtype=np.bool_)
@@ -45,14 +45,14 @@ def _weights(x: FloatArray, y: FloatArray) -> tuple[FloatArray, BoolArray]:
     return areas / np.where(total > 0, total, 1.0), (total > 0) & (areas >= 0).all(0)
 
 
-def figure_box(shot: Shot, points: FloatArray, size: int) -> FloatArray:
+def figure_box(shot: Shot, frame: Frame, points: FloatArray) -> FloatArray:
     """(4,) bounds of the subject's mesh and its landmarks within the picture, hidden parts included."""
     corners = [points]
     for piece in shot.subject.pieces:
         if piece.figure:
-            corners.append(on_screen(_existing(piece), shot, size)[:, :2])
+            corners.append(frame.on_screen(_existing(piece))[:, :2])
     low, high = (f([f(c, axis=0) for c in corners if len(c)], axis=0) for f in (np.min, np.max))
-    return np.asarray(np.clip(np.concatenate([low, high]), 0, size), dtype=np.float32)
+    return np.asarray(np.clip(np.concatenate([low, high]), 0, frame.size), dtype=np.float32)
 
 
 def _existing(piece: Piece) -> FloatArray:

@@ -18,6 +18,7 @@ from filelock import FileLock
 from bench.errors import BenchError
 from bench.files import cache_folder, require_writable
 from bench.progress import Progress, Task
+from datasets.procedural.backend import HOST, Backend, backend
 from datasets.procedural.job import ARRAYS, RenderJob, class_path
 from datasets.procedural.worker import render_share
 
@@ -27,26 +28,30 @@ _MANIFEST = "manifest.json"
 _ALONE = 24  # so few pictures are rendered before worker processes have started
 
 
-def open_split(job: RenderJob, progress: Progress, workers: int | None = None) -> Arrays:
+def open_split(job: RenderJob, progress: Progress, workers: int | None = None, device: str = "cpu") -> Arrays:
     """The memory-mapped arrays of a split; renders them where they are missing or damaged.
 
     Two processes that ask at once render once: the second waits for the first.
 
     Args:
         workers: Number of processes that render; by default one per available core. It never changes a picture.
+        device: Where the pictures are computed, see ``backend.backend``. What another kind of device renders is kept
+            apart: rounding may move its pixels.
 
     Raises:
-        BenchError: where the cache folder cannot be written or a worker fails.
+        BenchError: where the cache folder cannot be written, a worker fails, or the device is not there.
     """
+    on = backend(device)
+    key = job.key if on is HOST else f"{job.key}-{on.kind}"
     home = cache_folder(job.name)
     require_writable(home)
-    folder = home / job.key
-    with FileLock(home / f"{job.key}.lock"):
+    folder = home / key
+    with FileLock(home / f"{key}.lock"):
         if not _intact(folder, job):
             if folder.exists():
                 progress.say(f"{folder} is damaged: rendering it again")
                 shutil.rmtree(folder)
-            _render(job, folder, progress, workers or _cores())
+            _render(job, folder, progress, workers or _cores(), device, on)
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
 
 
@@ -74,19 +79,19 @@ def _intact(folder: Path, job: RenderJob) -> bool:
         return False
 
 
-def _render(job: RenderJob, folder: Path, progress: Progress, workers: int) -> None:
+def _render(job: RenderJob, folder: Path, progress: Progress, workers: int, device: str, on: Backend) -> None:
     # The lock is ours: what lies there was left by a process that was killed.
-    for abandoned in folder.parent.glob(f".{job.key}.*"):
+    for abandoned in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(abandoned, ignore_errors=True)
-    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{job.key}."))
+    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         for name, (shape, kind) in job.shapes().items():
             np.lib.format.open_memmap(building / f"{name}.npy", mode="w+", dtype=kind, shape=shape).flush()
         with progress.task(f"rendering {job.name} {job.split}", job.count) as task:
             if workers == 1 or job.count <= _ALONE:
-                render_share(job, building, 0, 1, task.advance)
+                render_share(job, building, 0, 1, task.advance, on)
             else:
-                _in_processes(job, building, task, min(workers, job.count))
+                _in_processes(job, building, task, min(workers, job.count), device)
         manifest = {"job": json.loads(job.model_dump_json()), "checksums": _checksums(building)}
         (building / _MANIFEST).write_text(json.dumps(manifest, indent=1))
         building.rename(folder)
@@ -99,7 +104,7 @@ def _render(job: RenderJob, folder: Path, progress: Progress, workers: int) -> N
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _in_processes(job: RenderJob, building: Path, task: Task, workers: int) -> None:
+def _in_processes(job: RenderJob, building: Path, task: Task, workers: int, device: str) -> None:
     """Start the workers and count the bytes they write, one a picture, until all have ended."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
@@ -114,7 +119,7 @@ def _in_processes(job: RenderJob, building: Path, task: Task, workers: int) -> N
         try:
             with log.open("wb") as errors:
                 for first in range(workers):
-                    share = [*command, str(first), str(workers)]
+                    share = [*command, str(first), str(workers), device]
                     running.append(subprocess.Popen(share, stdout=end, stderr=errors, env=environment))
         finally:
             os.close(end)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy import fft, ndimage
 
-from datasets.procedural.arrays import FloatArray
+from datasets.procedural.arrays import Array, FloatArray
+from datasets.procedural.backend import HOST, Backend
 from datasets.procedural.draws import between
 
 _BLOCK = 8
 _FREQUENCY = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK)).astype(np.float32)
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,41 +47,79 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     )
 
 
-def develop(scene: FloatArray, camera: Camera, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """(S, S, 3) linear colour to (S, S, 3) uint8 sRGB."""
-    size = len(scene)
-    image = _optics(scene, camera, size / 128)
-    image = image * camera.tint * np.float32(camera.exposure)
+def develop(
+    scenes: Array, cameras: Sequence[Camera], grains: Sequence[np.random.Generator], on: Backend = HOST
+) -> Array:
+    """(B, S, S, 3) linear colour to (B, S, S, 3) uint8 sRGB.
+
+    Args:
+        cameras: One a picture.
+        grains: One a picture; draws the sensor's noise.
+    """
+    xp, shape = on.xp, tuple(scenes.shape[1:])
+
+    def each(values: Sequence[float | FloatArray]) -> Array:
+        return on.array(np.asarray(values, dtype=np.float32).reshape(len(cameras), 1, 1, -1))
+
+    image = _optics(scenes, cameras, on)
+    image = image * each([c.tint for c in cameras]) * each([c.exposure for c in cameras])
     # A shoulder keeps highlights from clipping at once.
-    image = np.where(image > 0.6, 0.6 + 0.4 * np.tanh((image - 0.6) / 0.5), image)
-    image = np.clip(image, 0.0, 1.0) ** np.float32(1 / 2.2)
-    grey = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    image = grey[..., None] + (image - grey[..., None]) * np.float32(camera.saturation)
-    image = 0.45 + (image - 0.45) * np.float32(camera.contrast)
-    image = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(camera.noise)
-    image = _compressed(np.clip(image, 0, 1), camera.quality)
-    return np.asarray(np.clip(image * 255.0 + 0.5, 0, 255), dtype=np.uint8)
+    image = xp.where(image > 0.6, 0.6 + 0.4 * xp.tanh((image - 0.6) / 0.5), image)
+    image = xp.clip(image, 0.0, 1.0) ** (1 / 2.2)
+    grey = (image @ on.array(_LUMA))[..., None]
+    image = grey + (image - grey) * each([c.saturation for c in cameras])
+    image = 0.45 + (image - 0.45) * each([c.contrast for c in cameras])
+    noise = np.stack([grain.standard_normal(shape, dtype=np.float32) for grain in grains])
+    image = image + on.array(noise) * each([c.noise for c in cameras])
+    image = _compressed(xp.clip(image, 0, 1), [c.quality for c in cameras], on)
+    return on.cast(xp.clip(image * 255.0 + 0.5, 0, 255), "uint8")
 
 
-def _optics(scene: FloatArray, camera: Camera, per: float) -> FloatArray:
-    image, size = scene, len(scene)
-    if camera.shrink < 1.0:
-        image = ndimage.gaussian_filter(image, (0.35 / camera.shrink, 0.35 / camera.shrink, 0))
-        small = round(size * camera.shrink)
-        down = _sampling(size, (np.arange(small) + 0.5) * (size / small))
-        up = _sampling(small, (np.arange(size) + 0.5) * (small / size))
-        image = _resampled(image, up @ down, up @ down)
-    sigma = camera.blur * per
-    image = ndimage.gaussian_filter(image, (sigma, sigma, 0), truncate=3.0)
-    dx, dy = camera.motion
-    if dx or dy:
-        steps = np.linspace(-0.5, 0.5, 5)
-        centres = np.arange(size) + 0.5
-        paths = [
-            (_sampling(size, centres + dy * per * s), _sampling(size, centres + dx * per * s)) for s in steps
-        ]
-        image = np.mean([_resampled(image, rows, columns) for rows, columns in paths], axis=0)
-    return np.asarray(image, dtype=np.float32)
+def _optics(scenes: Array, cameras: Sequence[Camera], on: Backend) -> Array:
+    """What a small sensor, a lens and a moving hand make of the scenes."""
+    size = scenes.shape[1]
+    per = size / 128
+    images = list(scenes)
+    small = [b for b, camera in enumerate(cameras) if camera.shrink < 1.0]
+    if small:
+        chosen = on.xp.stack([images[b] for b in small])
+        smooth = on.blurred(chosen, [0.35 / cameras[b].shrink for b in small], truncate=4.0)
+        matrices = np.stack([_shrinking(size, cameras[b].shrink) for b in small])
+        _put(images, small, on.resampled(smooth, matrices, matrices))
+    images = list(on.blurred(on.xp.stack(images), [camera.blur * per for camera in cameras], truncate=3.0))
+    moving = [b for b, camera in enumerate(cameras) if any(camera.motion)]
+    if moving:
+        chosen = on.xp.stack([images[b] for b in moving])
+        shifts = np.array([cameras[b].motion for b in moving]) * per
+        _put(images, moving, _while_moving(chosen, shifts, on))
+    return on.xp.stack(images)
+
+
+def _put(images: list[Array], places: Sequence[int], results: Array) -> None:
+    for place, result in zip(places, results, strict=True):
+        images[place] = result
+
+
+def _while_moving(images: Array, shifts: FloatArray, on: Backend) -> Array:
+    """The mean over the exposure, in which the images (B, S, S, 3) move by (B, 2) pixels (x, y)."""
+    size = images.shape[1]
+    centres = np.arange(size) + 0.5
+    passing = []
+    for step in np.linspace(-0.5, 0.5, 5):
+        across, down = (
+            np.stack([_sampling(size, centres + shift * step) for shift in shifts[:, axis]])
+            for axis in (0, 1)
+        )
+        passing.append(on.resampled(images, down, across))
+    return on.xp.stack(passing).mean(0)
+
+
+def _shrinking(size: int, share: float) -> FloatArray:
+    """(size, size) matrix that samples at a share of the size and back."""
+    small = round(size * share)
+    down = _sampling(size, (np.arange(small) + 0.5) * (size / small))
+    up = _sampling(small, (np.arange(size) + 0.5) * (small / size))
+    return up @ down
 
 
 def _sampling(length: int, positions: FloatArray) -> FloatArray:
@@ -89,25 +128,20 @@ def _sampling(length: int, positions: FloatArray) -> FloatArray:
     return np.asarray(np.clip(1.0 - np.abs(at[:, None] - np.arange(length)), 0, 1), dtype=np.float32)
 
 
-def _resampled(image: FloatArray, rows: FloatArray, columns: FloatArray) -> FloatArray:
-    """Apply a matrix along the height and another along the width of (H, W, 3)."""
-    tall = np.tensordot(rows, image, axes=(1, 0))
-    return np.asarray(np.tensordot(columns, tall, axes=(1, 1)).transpose(1, 0, 2))
-
-
-def _compressed(image: FloatArray, quality: float) -> FloatArray:
+def _compressed(images: Array, qualities: Sequence[float], on: Backend) -> Array:
     """Quantise the 8 x 8 cosine coefficients of luma and chroma, coarser for high frequencies."""
-    size = len(image)
-    pad = -size % _BLOCK
-    padded = np.pad(image, ((0, pad), (0, pad), (0, 0)), mode="edge")
-    luma = padded @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    planes = np.stack([luma, padded[..., 0] - luma, padded[..., 2] - luma])
-    n = len(luma) // _BLOCK
-    blocks = planes.reshape(3, n, _BLOCK, n, _BLOCK).transpose(0, 1, 3, 2, 4)
-    coefficients = fft.dctn(blocks, axes=(-2, -1), norm="ortho")
-    step = (0.012 + 0.012 * _FREQUENCY) * np.float32(2.2 - 2.0 * quality)
-    steps = np.stack([step, 2 * step, 2 * step])[:, None, None]
-    blocks = fft.idctn(np.round(coefficients / steps) * steps, axes=(-2, -1), norm="ortho")
-    luma, red, blue = blocks.transpose(0, 1, 3, 2, 4).reshape(3, n * _BLOCK, n * _BLOCK)
+    xp, (count, size) = on.xp, images.shape[:2]
+    n = -(-size // _BLOCK)
+    if n * _BLOCK > size:
+        edge = on.array(np.minimum(np.arange(n * _BLOCK), size - 1))
+        images = images[:, edge][:, :, edge]
+    luma = images @ on.array(_LUMA)
+    planes = xp.stack([luma, images[..., 0] - luma, images[..., 2] - luma])
+    blocks = xp.swapaxes(planes.reshape(3, count, n, _BLOCK, n, _BLOCK), 3, 4)
+    strength = np.array([2.2 - 2.0 * quality for quality in qualities], dtype=np.float32)
+    step = (0.012 + 0.012 * _FREQUENCY) * strength[:, None, None]
+    steps = on.array(np.stack([step, 2 * step, 2 * step])[:, :, None, None])
+    blocks = on.from_cosines(xp.round(on.cosines(blocks) / steps) * steps)
+    luma, red, blue = xp.swapaxes(blocks, 3, 4).reshape(3, count, n * _BLOCK, n * _BLOCK)
     green = luma - (0.299 * red + 0.114 * blue) / 0.587
-    return np.stack([luma + red, green, luma + blue], -1)[:size, :size].astype(np.float32)
+    return xp.stack([luma + red, green, luma + blue], -1)[:, :size, :size]

@@ -45,7 +45,7 @@ class Piece:
         present: Which fragments exist, from place coordinates: ragged borders, gaps between feathers.
         figure: Part of the object's mask and box.
         translucent: 1 where light bleeds through and softens the shadow's border (skin), 0 where it does not.
-        casts_shadow: Whether it keeps the key light from other pieces.
+        casts_shadow: Whether it keeps the key light from other pieces; or which of its vertices do, (V,).
     """
 
     vertices: FloatArray
@@ -58,7 +58,7 @@ class Piece:
     present: Callable[[FloatArray], BoolArray] | None = None
     figure: bool = True
     translucent: float = 0.0
-    casts_shadow: bool = True
+    casts_shadow: bool | BoolArray = True
 
     def moved(self, scale: float, offset: Sequence[float]) -> Piece:
         """The piece scaled about the origin, then shifted by (x, y, z)."""
@@ -142,7 +142,7 @@ class Take:
 class Category(ABC):
     """A description of a kind of object. Stateless: built without arguments, wherever pictures are rendered.
 
-    A category must not import torch: the processes that render load it.
+    A category must not import torch: the processes that render load it. It describes with NumPy, whatever draws.
 
     Attributes:
         name: Name of the data set, e.g. "synthetic-cats".

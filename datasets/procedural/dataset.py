@@ -13,6 +13,7 @@ from bench.landmarks import LandmarkDataset, Sample
 from bench.progress import Progress
 from bench.surfaces import SurfaceMap
 from datasets.procedural.arrays import BoolArray, FloatArray
+from datasets.procedural.backend import backend
 from datasets.procedural.cache import Arrays, open_split
 from datasets.procedural.job import CategoryJob, RenderJob
 from datasets.procedural.surface import shot_surface
@@ -27,6 +28,7 @@ class RenderedDataset(LandmarkDataset):
 
     def __init__(self, job: RenderJob, progress: Progress | None = None) -> None:
         self.job, self.name, self.split = job, job.name, job.split
+        self._device = "cpu"
         self._progress = progress or Progress()
         self._arrays: Arrays | None = None
 
@@ -47,7 +49,18 @@ class RenderedDataset(LandmarkDataset):
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self._recipe().encode()).hexdigest()
+        kind = backend(self._device).kind
+        recipe = self._recipe() if kind == "cpu" else f"{self._recipe()}\n{kind}"
+        return hashlib.sha256(recipe.encode()).hexdigest()
+
+    def render_on(self, device: str) -> None:
+        """Compute the pictures on another device: "cuda", say; they are kept apart from the processor's own.
+
+        Raises:
+            BenchError: where the device is unknown or not there.
+        """
+        backend(device)
+        self._device, self._arrays = device, None
 
     def prepare(self, workers: int | None = None) -> Arrays:
         """Render the split now, where the cache does not hold it.
@@ -56,7 +69,7 @@ class RenderedDataset(LandmarkDataset):
             The memory-mapped arrays, see ``RenderJob.shapes``.
         """
         if self._arrays is None:
-            self._arrays = open_split(self.job, self._progress, workers)
+            self._arrays = open_split(self.job, self._progress, workers, self._device)
         return self._arrays
 
     def __getitem__(self, index: int) -> Sample:

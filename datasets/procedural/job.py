@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -14,8 +15,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from datasets.procedural.arrays import BoolArray, FloatArray
+from datasets.procedural.backend import HOST, Backend
 from datasets.procedural.category import Category, Shot, Take
-from datasets.procedural.renderer import ENGINE_VERSION, render
+from datasets.procedural.renderer import ENGINE_VERSION, render_batch
 
 ARRAYS: tuple[str, ...] = ("images", "points", "visible", "masks", "boxes", "identities")
 
@@ -70,8 +72,16 @@ class RenderJob(BaseModel, ABC):
     def landmark_count(self) -> int: ...
 
     @abstractmethod
+    def render_batch(self, indices: Sequence[int], on: Backend = HOST) -> list[Picture]:
+        """Pictures of the split; each depends on the job's fields but ``count``, its index, and nothing else.
+
+        Args:
+            on: Where they are computed; between backends, rounding may move a pixel.
+        """
+
     def render(self, index: int) -> Picture:
-        """Picture ``index`` of the split; depends on the job's fields but ``count``, and nothing else."""
+        """Picture ``index``, as the host renders it."""
+        return self.render_batch([index])[0]
 
     @property
     def key(self) -> str:
@@ -126,10 +136,12 @@ class CategoryJob(RenderJob):
         """Stage picture ``index``."""
         return self.description.shot(self.take(index))
 
-    def render(self, index: int) -> Picture:
-        take = self.take(index)
-        result = render(self.description.shot(take), self.size, take.picture_generator(self.name, "sensor"))
-        return Picture(result.image, result.points, result.visible, result.mask, result.box, take.individual)
+    def render_batch(self, indices: Sequence[int], on: Backend = HOST) -> list[Picture]:
+        takes = [self.take(index) for index in indices]
+        shots = [self.description.shot(take) for take in takes]
+        grains = [take.picture_generator(self.name, "sensor") for take in takes]
+        results = zip(takes, render_batch(shots, self.size, grains, on), strict=True)
+        return [Picture(r.image, r.points, r.visible, r.mask, r.box, take.individual) for take, r in results]
 
 
 def class_path(kind: type) -> str:

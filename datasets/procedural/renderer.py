@@ -1,23 +1,22 @@
-"""From a shot to a picture with exact annotation."""
+"""From shots to pictures with exact annotation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from datasets.procedural.annotation import figure_box, hidden_landmarks
-from datasets.procedural.arrays import BoolArray, FloatArray, IntArray
-from datasets.procedural.background import dimmed
-from datasets.procedural.camera import develop
+from datasets.procedural.arrays import BoolArray, FloatArray
+from datasets.procedural.backend import HOST, Backend
 from datasets.procedural.category import Shot
-from datasets.procedural.mesh import unit_length
-from datasets.procedural.samples import SUPERSAMPLING, pooled, share_per_pixel
-from datasets.procedural.scene import CAVITY, NORMAL, PLACE, POSITION, Scene, join, on_screen
-from datasets.procedural.shading import shade, shadow
+from datasets.procedural.drawing import View, draw
+from datasets.procedural.frame import Frame, frame
+from datasets.procedural.samples import SUPERSAMPLING, share_per_pixel
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,63 +37,37 @@ class Rendering:
     box: FloatArray
 
 
-def render(shot: Shot, size: int, grain: np.random.Generator) -> Rendering:
-    """Render a shot.
+def render(shot: Shot, size: int, grain: np.random.Generator, on: Backend = HOST) -> Rendering:
+    """Render a shot; see ``render_batch``."""
+    return render_batch([shot], size, [grain], on)[0]
+
+
+def render_batch(
+    shots: Sequence[Shot], size: int, grains: Sequence[np.random.Generator], on: Backend = HOST
+) -> list[Rendering]:
+    """Render shots of one category. A picture does not depend on the others of its batch.
 
     Args:
-        grain: Draws the sensor's noise.
+        grains: One a shot; draws the sensor's noise.
+        on: Where the pictures are computed, see ``backend.backend``. Between backends, rounding moves a few pixels;
+            the annotation is the same but for pixels on the edge of a mask.
     """
-    side = size * SUPERSAMPLING
-    scene = join(shot)
-    fragments, _ = scene.rasterised(shot, side)
-    piece = scene.piece_of_triangle[fragments.triangle]
-    values = fragments.interpolate(scene.attributes, scene.triangles)
-    canvas = np.zeros((side * side, 4), dtype=np.float32)
-    canvas[fragments.sample, :3], canvas[fragments.sample, 3] = _colours(values, piece, scene, shot), 1.0
-    canvas = pooled(canvas.reshape(side, side, 4))
+    frames = [frame(shot, size) for shot in shots]
+    views = draw(frames, grains, on)
+    return [_annotated(*parts) for parts in zip(shots, frames, views, strict=True)]
 
-    picture = dimmed(shot.background(size), shot.light)
-    picture = picture * (1 - canvas[..., 3:]) + canvas[..., :3]
-    cover = np.zeros((size, size), dtype=np.float32)
-    if shot.foreground is not None:
-        paint, cover = shot.foreground(size)
-        picture = picture + (paint - picture) * cover[..., None]
 
-    figure = scene.figures[piece]
-    points = np.ascontiguousarray(on_screen(shot.subject.landmarks, shot, size)[:, :2])
+def _annotated(shot: Shot, frame: Frame, view: View) -> Rendering:
+    size, scene = frame.size, frame.scene
+    points = np.ascontiguousarray(frame.on_screen(shot.subject.landmarks)[:, :2])
     hidden = hidden_landmarks(scene, shot.subject)
     inside = ((points >= 0) & (points < size)).all(-1)
     column, row = np.clip(points.astype(np.int64), 0, size - 1).T
+    shown = share_per_pixel(view.sample, scene.figures[view.piece], size * SUPERSAMPLING)
     return Rendering(
-        image=develop(picture.astype(np.float32), shot.camera, grain),
+        image=view.image,
         points=points,
-        visible=inside & ~hidden & (cover[row, column] < 0.5),
-        mask=(share_per_pixel(fragments.sample, figure, side) >= 0.5) & (cover < 0.5),
-        box=figure_box(shot, points, size),
-    )
-
-
-def _colours(values: FloatArray, piece_of: IntArray, scene: Scene, shot: Shot) -> FloatArray:
-    """(F, 3) linear colour of the fragments."""
-    count = len(values)
-    albedo, gloss = np.empty((count, 3), dtype=np.float32), np.empty(count, dtype=np.float32)
-    translucent = np.zeros(count, dtype=np.float32)
-    for i, piece in enumerate(scene.pieces):
-        mine = np.flatnonzero(piece_of == i)
-        if len(mine):
-            albedo[mine], gloss[mine] = piece.paint(values[mine, PLACE])
-            translucent[mine] = piece.translucent
-    casters = [piece.vertices for piece in scene.pieces if piece.casts_shadow]
-    lit = np.ones(count, dtype=np.float32)
-    if casters and count:
-        per_girth = np.float32(1.0 / shot.girth)
-        lit = shadow(np.concatenate(casters) * per_girth, values[:, POSITION] * per_girth, shot.light)
-    return shade(
-        albedo,
-        unit_length(values[:, NORMAL]),
-        gloss=gloss,
-        cavity=values[:, CAVITY],
-        lit=lit,
-        translucent=translucent,
-        light=shot.light,
+        visible=inside & ~hidden & ~frame.covered[row, column],
+        mask=(shown >= 0.5) & ~frame.covered,
+        box=figure_box(shot, frame, points),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.procedural.arrays import BoolArray, FloatArray, IntArray
+from datasets.procedural.arrays import Array, BoolArray, FloatArray, IntArray
 
 SUPERSAMPLING = 2
 
@@ -13,10 +13,10 @@ def share_per_pixel(sample: IntArray, chosen: BoolArray, side: int) -> FloatArra
     """(S, S) share of a pixel's samples that are chosen."""
     flat = np.zeros(side * side, dtype=np.float32)
     flat[sample[chosen]] = 1.0
-    return pooled(flat.reshape(side, side))
+    return np.asarray(pooled(flat.reshape(1, side, side))[0])
 
 
-def pooled(samples: FloatArray) -> FloatArray:
-    """Mean of the samples of each pixel."""
+def pooled(samples: Array) -> Array:
+    """(B, S, S, ...) mean of the samples (B, side, side, ...) of each pixel."""
     n = SUPERSAMPLING
-    return np.asarray(sum(samples[i::n, j::n] for i in range(n) for j in range(n)) / np.float32(n * n))
+    return sum(samples[:, i::n, j::n] for i in range(n) for j in range(n)) / (n * n)

@@ -6,20 +6,29 @@ import numpy as np
 
 from bench.surfaces import SurfaceMap
 from datasets.procedural.arrays import FloatArray, IntArray
+from datasets.procedural.batch import Batch
 from datasets.procedural.category import Shot
+from datasets.procedural.drawing import glazed
+from datasets.procedural.frame import Frame, frame
 from datasets.procedural.rasteriser import Fragments
-from datasets.procedural.scene import join
 
 
 def shot_surface(shot: Shot, size: int) -> SurfaceMap:
     """Template positions in the pixels that show the subject's surface."""
-    scene = join(shot)
-    fragments, screen = scene.rasterised(shot, size)
-    piece = scene.piece_of_triangle[fragments.triangle]
-    own = piece < scene.own
-    if shot.foreground is not None:
-        own &= shot.foreground(size)[1].reshape(-1)[fragments.sample] < 0.5
-    return surface_map(fragments.take(own), screen, scene.triangles, scene.surface, size)
+    return frame_surface(frame(shot, size))
+
+
+def frame_surface(frame: Frame) -> SurfaceMap:
+    """The same of a shot at the size of its picture."""
+    scene, batch = frame.scene, Batch([frame], fineness=1)
+    fragments = batch.rasterised()
+    hidden = frame.covered.reshape(-1)
+    if frame.panes:
+        depth = np.full(len(hidden), -np.inf, dtype=np.float32)
+        depth[fragments.sample] = fragments.interpolate(scene.vertices[:, 2:], scene.triangles)[:, 0]
+        hidden = hidden | glazed(frame, np.zeros((len(hidden), 4), dtype=np.float32), depth).reshape(-1)
+    own = (scene.piece_of_triangle[fragments.triangle] < scene.own) & ~hidden[fragments.sample]
+    return surface_map(fragments.take(own), batch.screen, scene.triangles, scene.surface, frame.size)
 
 
 def surface_map(

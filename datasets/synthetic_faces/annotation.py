@@ -1,4 +1,4 @@
-"""What is known about a rendered picture: visibility, masks, boxes, surface coordinates."""
+"""What is known about a rendered picture: visibility and boxes."""
 
 from __future__ import annotations
 
@@ -45,16 +45,3 @@ def head_box(head: BoolArray, points: FloatArray, size: int) -> FloatArray:
         low = np.minimum(low, (columns[0], rows[0]))
         high = np.maximum(high, (columns[-1] + 1, rows[-1] + 1))
     return np.asarray(np.clip(np.concatenate([low, high]), 0, size), dtype=np.float32)
-
-
-def skin_coordinates(sample: IntArray, values: FloatArray, side: int, cover: FloatArray) -> FloatArray:
-    """(S, S, 2) mean surface coordinates of the head's skin in each pixel."""
-    size = side // SUPERSAMPLING
-    pixel = (sample // side // SUPERSAMPLING) * size + sample % side // SUPERSAMPLING
-    head = values[:, 7] < NECK_FROM
-    pixel = pixel[head]
-    count = np.bincount(pixel, minlength=size * size)
-    sums = [np.bincount(pixel, values[head, column], size * size) for column in (8, 7)]
-    mean = np.stack(sums, -1) / np.maximum(count, 1)[:, None]
-    mean[(count == 0) | (cover.reshape(-1) >= 0.5)] = np.nan
-    return mean.reshape(size, size, 2).astype(np.float32)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+from datasets.procedural.backend import HOST, Backend
 from datasets.procedural.job import Picture, RenderJob
-from datasets.synthetic_faces.renderer import RENDERER_VERSION, render_sample
+from datasets.synthetic_faces.renderer import RENDERER_VERSION, render_samples
 
 Split = Literal["pretrain", "train", "test"]
 
@@ -35,7 +37,8 @@ class Job(RenderJob):
         """Which person of the pool picture ``index`` shows; consecutive pictures show different people."""
         return index // _BLOCK * _PEOPLE + index % _PEOPLE
 
-    def render(self, index: int) -> Picture:
-        person = self.person(index)
-        result = render_sample(self.seed, self.split, index, self.pool, person, self.size, self.wild)
-        return Picture(result.image, result.points, result.visible, result.mask, result.box, person)
+    def render_batch(self, indices: Sequence[int], on: Backend = HOST) -> list[Picture]:
+        people = [self.person(index) for index in indices]
+        results = render_samples(self.seed, self.split, indices, self.pool, people, self.size, self.wild, on)
+        pairs = zip(results, people, strict=True)
+        return [Picture(r.image, r.points, r.visible, r.mask, r.box, person) for r, person in pairs]

@@ -22,12 +22,13 @@ from bench.progress import Progress
 from bench.seeds import numpy_generator
 from datasets.procedural import cache as disk
 from datasets.procedural.rasteriser import rasterise
+from datasets.procedural.renderer import Rendering
 from datasets.synthetic_faces import SyntheticFaces, SyntheticFacesOptions, SyntheticFacesProvider, layout
 from datasets.synthetic_faces.deformation import displace, movements, traits
 from datasets.synthetic_faces.head import head_mesh
 from datasets.synthetic_faces.identity import Identity, draw_identity
 from datasets.synthetic_faces.job import Job
-from datasets.synthetic_faces.renderer import Rendering, render, render_sample
+from datasets.synthetic_faces.renderer import head_surface, render, render_sample
 from datasets.synthetic_faces.scene import Capture, Pose, draw_capture
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -280,14 +281,21 @@ def test_without_an_occluder_the_box_is_tight() -> None:
 
 
 def test_surface_coordinates_at_visible_landmarks_are_the_landmarks_own() -> None:
-    result = rendered(plain_capture(yaw=20))
-    mesh = head_mesh()
-    own = mesh.landmarks(np.stack([mesh.longitude, mesh.height], -1))
+    capture = plain_capture(yaw=20)
+    result, surface = rendered(capture), head_surface(plain_person(), capture, SIZE)
+    own = head_mesh().landmarks(head_mesh().vertices)
     inner = [i for i in range(17, 68) if result.visible[i]]
     columns, rows = result.points[inner].astype(np.int64).T
     assert len(inner) > 40
-    np.testing.assert_allclose(result.surface[rows, columns], own[inner], atol=0.06)
-    assert np.isnan(result.surface[0, 0]).all()
+    picture = surface.image()
+    slopes = np.zeros((SIZE * SIZE, 3, 2))
+    slopes[surface.pixel] = surface.slope
+    # From the pixel's centre to the landmark within the pixel, along the slopes.
+    within = result.points[inner] - (np.stack([columns, rows], -1) + 0.5)
+    there = picture[rows, columns] + np.einsum("kdx,kx->kd", slopes[rows * SIZE + columns], within)
+    assert np.median(np.abs(there - own[inner])) < 1e-3
+    np.testing.assert_allclose(picture[rows, columns, :2], own[inner, :2], atol=0.06)
+    assert np.isnan(picture[0, 0]).all()
 
 
 def test_wild_heads_are_smaller_and_in_different_places() -> None:
