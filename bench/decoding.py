@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as tvf
 
 from bench.errors import BenchError
-from bench.landmarks import LandmarkDataset, Sample
+from bench.landmarks import UNLABELLED, LandmarkDataset, Sample
 from bench.progress import Progress
 
 DECODING_VERSION = 1
@@ -32,6 +32,8 @@ class Decoded:
         points: (N, K, 2), float32, pixels of the image *before* it was resized, corner origin.
         visible: (N, K), bool.
         sizes: (N, 2), int32, (width, height) of the image before it was resized.
+        masks: (N, S, S), uint8, class of the pixel in which the centre of each resized one lies; UNLABELLED throughout
+            for an image that has none; None where no image has one.
     """
 
     images: Tensor
@@ -39,6 +41,7 @@ class Decoded:
     visible: Tensor
     sizes: Tensor
     identities: tuple[str | None, ...]
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -89,17 +92,32 @@ def without_images(part: Decoded) -> Decoded:
         part.visible.clone(),
         part.sizes.clone(),
         part.identities,
+        None if part.masks is None else part.masks.clone(),
     )
 
 
-def annotation_of(parts: list[Decoded]) -> tuple[Tensor, Tensor, Tensor, tuple[str | None, ...]]:
-    """(points, visible, sizes, identities) of consecutive parts together."""
+def annotation_of(
+    parts: list[Decoded],
+) -> tuple[Tensor, Tensor, Tensor, tuple[str | None, ...], Tensor | None]:
+    """(points, visible, sizes, identities, masks) of consecutive parts together."""
     return (
         torch.cat([part.points for part in parts]),
         torch.cat([part.visible for part in parts]),
         torch.cat([part.sizes for part in parts]),
         tuple(identity for part in parts for identity in part.identities),
+        _masks_of(parts),
     )
+
+
+def _masks_of(parts: list[Decoded]) -> Tensor | None:
+    shape = next((part.masks.shape[1:] for part in parts if part.masks is not None), None)
+    if shape is None:
+        return None
+    masks = torch.full((sum(map(len, parts)), *shape), UNLABELLED, dtype=torch.uint8)
+    for part, place in zip(parts, masks.split([len(part) for part in parts]), strict=True):
+        if part.masks is not None:
+            place.copy_(part.masks)
+    return masks
 
 
 class _Chunks(Dataset[Decoded | BenchError]):
@@ -118,20 +136,36 @@ class _Chunks(Dataset[Decoded | BenchError]):
         images = torch.empty(len(indices), 3, self.side, self.side, dtype=torch.uint8)
         points, visible = torch.zeros(*shape, 2), torch.zeros(shape, dtype=torch.bool)
         sizes = torch.empty(len(indices), 2, dtype=torch.int32)
-        identities = []
+        identities, masks = [], None
         try:
             for place, index in enumerate(indices):
                 sample = self.dataset[index]
-                _require_sound(sample, self.ids[index], shape[1])
+                _require_sound(sample, self.ids[index], shape[1], len(self.dataset.classes))
                 images[place] = tvf.resize(sample.image, [self.side, self.side], antialias=True)
                 if len(sample.points):
                     points[place], visible[place] = sample.points, sample.visible
                 height, width = sample.image.shape[-2:]
                 sizes[place] = torch.tensor([width, height])
                 identities.append(sample.identity)
+                classes = sample.mask if sample.labels is None else sample.labels
+                if classes is not None:
+                    if masks is None:
+                        masks = torch.full_like(images[:, 0], UNLABELLED)
+                    masks[place] = resize_classes(classes, self.side)
         except BenchError as error:
             return error
-        return Decoded(images, points, visible, sizes, tuple(identities))
+        return Decoded(images, points, visible, sizes, tuple(identities), masks)
+
+
+def resize_classes(classes: Tensor, side: int) -> Tensor:
+    """(H, W) -> (side, side), uint8: the value of the pixel in which each new centre lies; exact, in integers.
+
+    Convention: corner origin, as images are resized. A centre on the border of two pixels lies in the later one.
+    """
+    height, width = classes.shape
+    twice = 2 * torch.arange(side) + 1  # times 1 / (2 side): where the centres are
+    rows, columns = twice * height // (2 * side), twice * width // (2 * side)
+    return classes[rows][:, columns].to(torch.uint8)
 
 
 def _unchanged(item: Any) -> Any:
@@ -149,7 +183,7 @@ def _require_distinct(ids: tuple[str, ...], dataset: LandmarkDataset) -> None:
         raise BenchError(f"{dataset.name} {dataset.split} has {len(dataset)} samples and {len(ids)} ids")
 
 
-def _require_sound(sample: Sample, expected_id: str, landmarks: int) -> None:
+def _require_sound(sample: Sample, expected_id: str, landmarks: int, classes: int) -> None:
     image = sample.image
     if sample.id != expected_id:
         raise BenchError(f"the data set gave {sample.id!r} where its list says {expected_id!r}")
@@ -159,3 +193,17 @@ def _require_sound(sample: Sample, expected_id: str, landmarks: int) -> None:
         )
     if len(sample.points) not in (0, landmarks):
         raise BenchError(f"{sample.id}: {len(sample.points)} landmarks, and the data set names {landmarks}")
+    for what, kind in (("mask", torch.bool), ("labels", torch.uint8)):
+        values: Tensor | None = getattr(sample, what)
+        if values is None:
+            continue
+        if values.dtype != kind or values.shape != image.shape[1:]:
+            raise BenchError(
+                f"{sample.id}: its {what} is {values.dtype} {tuple(values.shape)}, expected {kind} "
+                f"{tuple(image.shape[1:])}, the size of its image"
+            )
+        if what == "labels" and bool(((values >= classes) & (values != UNLABELLED)).any()):
+            found = int(values[values != UNLABELLED].max())
+            raise BenchError(
+                f"{sample.id}: a pixel has class {found}, and the data set names {classes} classes"
+            )

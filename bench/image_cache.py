@@ -3,7 +3,7 @@
 An entry is a folder named by a hash of what its pixels depend on::
 
     images.raw          (N, 3, S, S) uint8, as it lies in memory
-    annotation.npz      points, visible, sizes
+    annotation.npz      points, visible, sizes; masks (N, S, S), where there are any; compressed
     identities.json
     manifest.json       what this is, and a checksum of each of the files above; written last
 
@@ -43,6 +43,7 @@ from bench.progress import Progress
 LIMIT_VARIABLE = "BENCH_CACHE_LIMIT"
 DEFAULT_LIMIT = "40GB"
 
+_LAYOUT = 2  # of an entry; those of another layout are not found, and make room in time
 _IMAGES, _ANNOTATION, _IDENTITIES, _MANIFEST = (
     "images.raw",
     "annotation.npz",
@@ -184,10 +185,11 @@ class ImageCache:
                 for part in parts:
                     stream.write(part.images.contiguous().numpy().data)
                     rest.append(without_images(part))
-            points, visible, sizes, identities = annotation_of(rest)
-            np.savez(
-                building / _ANNOTATION, points=points.numpy(), visible=visible.numpy(), sizes=sizes.numpy()
-            )
+            points, visible, sizes, identities, masks = annotation_of(rest)
+            arrays = {"points": points.numpy(), "visible": visible.numpy(), "sizes": sizes.numpy()}
+            if masks is not None:
+                arrays["masks"] = masks.numpy()
+            np.savez_compressed(building / _ANNOTATION, **arrays)  # type: ignore[arg-type]
             (building / _IDENTITIES).write_text(json.dumps(identities), encoding="utf-8")
             manifest = {"job": job, "checksums": _checksums(building)}
             (building / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -210,7 +212,7 @@ def _job(dataset: LandmarkDataset, side: int) -> dict[str, Any]:
         "count": len(dataset),
         "landmarks": len(dataset.schema.names),
         "side": side,
-        "versions": {"bench": __version__, "decoding": DECODING_VERSION}
+        "versions": {"bench": __version__, "decoding": DECODING_VERSION, "layout": _LAYOUT}
         | {library: version(library) for library in _LIBRARIES},
     }
 
@@ -245,8 +247,9 @@ def _read(folder: Path, job: dict[str, Any]) -> Decoded:
     ).view(job["count"], 3, job["side"], job["side"])
     with np.load(folder / _ANNOTATION, allow_pickle=False) as arrays:
         points, visible, sizes = (torch.from_numpy(arrays[name]) for name in ("points", "visible", "sizes"))
+        masks = torch.from_numpy(arrays["masks"]) if "masks" in arrays else None
     identities = tuple(json.loads((folder / _IDENTITIES).read_text(encoding="utf-8")))
-    return Decoded(images, points, visible, sizes, identities)
+    return Decoded(images, points, visible, sizes, identities, masks)
 
 
 def _entries(folder: Path) -> Iterator[tuple[float, Path, int]]:

@@ -8,7 +8,7 @@ convention at its border and says so.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,10 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 Tier = Literal["procedural", "own", "published"]
+
+FIGURE_GROUND = ("background", "foreground")
+UNLABELLED = 255
+"""In a map of classes: nothing is known about this pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,8 @@ class Sample:
         points: (K, 2), float32, pixels of ``image``, corner origin; anything where ``visible`` is false.
         visible: (K,), bool. Visibility is this mask and never a sentinel coordinate.
         mask: (H, W), bool, foreground, where the set has one.
+        labels: (H, W), uint8, the class of each pixel, 0 being background, where the set has more than two; numbers
+            count ``LandmarkDataset.classes``, and UNLABELLED says that nothing is known.
         box: (4,), float32, (x0, y0, x1, y1) of the object, where the set has one.
 
     Attributes:
@@ -42,6 +48,7 @@ class Sample:
     identity: str | None = None
     mask: Tensor | None = None
     box: Tensor | None = None
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,18 @@ class LandmarkDataset(ABC):
     """One split of a collection of images with landmarks: sized, indexable, immutable.
 
     Opening a data set checks its annotation; images are read by ``__getitem__``.
+
+    Attributes:
+        zoom_factors: Where images are cut around their objects' boxes: id -> what the box's sides are multiplied by.
+        classes: What the numbers in ``Sample.labels`` mean; of a mask: false and true.
     """
 
     name: str
     split: str
     info: DatasetInfo
     schema: LandmarkSchema
+    zoom_factors: Mapping[str, float] | None = None
+    classes: tuple[str, ...] = FIGURE_GROUND
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -13,8 +13,9 @@ from torch import Tensor
 from bench.decoding import Decoded, decode, gather
 from bench.errors import BenchError, did_you_mean
 from bench.image_cache import ImageCache
-from bench.landmarks import LandmarkDataset, LandmarkSchema
+from bench.landmarks import FIGURE_GROUND, LandmarkDataset, LandmarkSchema
 from bench.progress import Progress
+from bench.surfaces import FramedSurfaces, HasSurface
 
 
 class Preprocessing(BaseModel):
@@ -69,6 +70,14 @@ class LoadedSplit:
     Shapes:
         images: (N, 3, S, S), uint8.  points: (N, K, 2), float32, pixels of ``images``, corner origin.
         visible: (N, K), bool.
+        masks: (N, S, S), uint8, the class of each pixel: that of the pixel of the original image in which its centre
+            lies. UNLABELLED throughout for an image without a mask; None where no image has one.
+
+    Attributes:
+        classes: What the numbers in ``masks`` mean; 0 is background.
+        margin: Pixels on each side of ``images`` that a method does not see.
+        surfaces: Exact dense correspondences between the images, where the data set knows them.
+        zoom_factors: Where images are cut around boxes: what the sides of each image's box are multiplied by.
     """
 
     name: str
@@ -80,6 +89,10 @@ class LoadedSplit:
     visible: Tensor
     schema: LandmarkSchema
     margin: int = 0
+    surfaces: FramedSurfaces | None = None
+    zoom_factors: tuple[float, ...] | None = None
+    masks: Tensor | None = None
+    classes: tuple[str, ...] = FIGURE_GROUND
 
     @classmethod
     def empty(cls) -> LoadedSplit:
@@ -109,6 +122,9 @@ class LoadedSplit:
             images=self.images[index],
             points=self.points[index],
             visible=self.visible[index],
+            surfaces=None if self.surfaces is None else self.surfaces.take(indices),
+            zoom_factors=self.zoom_factors and tuple(self.zoom_factors[i] for i in indices),
+            masks=None if self.masks is None else self.masks[index],
         )
 
     def cropped(self) -> LoadedSplit:
@@ -118,7 +134,12 @@ class LoadedSplit:
             return self
         side = self.images.shape[-1]
         return replace(
-            self, images=self.images[..., m : side - m, m : side - m], points=self.points - m, margin=0
+            self,
+            images=self.images[..., m : side - m, m : side - m],
+            points=self.points - m,
+            margin=0,
+            surfaces=None if self.surfaces is None else self.surfaces.cropped(m),
+            masks=None if self.masks is None else self.masks[..., m : side - m, m : side - m],
         )
 
 
@@ -146,6 +167,7 @@ def load_split(
     read = partial(decode, dataset, side, workers=workers, progress=progress)
     kept = None if cache is None else cache.open(dataset, side, read, progress)
     decoded = gather(read(), len(dataset)) if kept is None else kept
+    factors = dataset.zoom_factors
     return LoadedSplit(
         name=f"{dataset.name}/{dataset.split}",
         fingerprint=dataset.fingerprint,
@@ -156,6 +178,12 @@ def load_split(
         visible=decoded.visible,
         schema=dataset.schema,
         margin=preprocessing.margin,
+        surfaces=FramedSurfaces(dataset, tuple(range(len(dataset))), side)
+        if isinstance(dataset, HasSurface)
+        else None,
+        zoom_factors=None if factors is None else tuple(factors[name] for name in dataset.ids),
+        masks=decoded.masks,
+        classes=dataset.classes,
     )
 
 

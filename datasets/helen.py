@@ -6,8 +6,9 @@ Layout (2,000 + 230 + 100 images)::
     FOLDER/images/NAME.jpg
     FOLDER/labels/NAME/NAME_lbl00.png ... NAME_lbl10.png
 
-There are no landmarks. A sample's mask is everything but the background; :meth:`HelenDataset.labels` tells the
-classes apart. "left" and "right" in the names are the set's own.
+There are no landmarks. A sample's mask is everything but the background; its labels tell the eleven classes apart.
+"left" and "right" in the names are the set's own. Thewlis et al. (ICCV 2017, supplement) speak of ten classes and do
+not say which; here nothing is merged or left out.
 
 Reference: Smith, Zhang, Brandt, Lin, Yang: Exemplar-Based Face Parsing. CVPR 2013.
 """
@@ -131,7 +132,7 @@ class HelenProvider(DatasetProvider):
 class HelenDataset(ListedDataset):
     """One split, in the order of its list."""
 
-    label_names: tuple[str, ...] = LABEL_NAMES
+    classes = LABEL_NAMES
 
     def __init__(self, folder: Path, split: str, names: list[str]) -> None:
         self._labels = {name: _label_files(folder, name) for name in names}
@@ -150,10 +151,10 @@ class HelenDataset(ListedDataset):
                 f"image {entry.file} is {_size(image)}, its labels are {_size(labels)}",
                 hint="Images and labels have to come from one version of the set (there is a resized one).",
             )
-        return Cut(whole.image, whole.points, whole.visible, mask=labels > 0)
+        return Cut(whole.image, whole.points, whole.visible, mask=labels > 0, labels=labels)
 
     def labels(self, index: int) -> Tensor:
-        """The class of every pixel of the image of sample ``index``; numbers count ``label_names``.
+        """The class of every pixel of the image of sample ``index``; numbers count ``classes``.
 
         Later segments are painted over earlier ones where both are more than half there, as in DVE's loader.
 

@@ -51,7 +51,7 @@ class Cut:
 
     Shapes:
         image: (3, H, W), uint8.  points: (K, 2), pixels of ``image``, corner origin.  visible: (K,), bool.
-        box: (4,), pixels of ``image``.  mask: (H, W), bool.
+        box: (4,), pixels of ``image``.  mask: (H, W), bool.  labels: (H, W), uint8.
     """
 
     image: Tensor
@@ -59,6 +59,7 @@ class Cut:
     visible: Tensor
     box: Tensor | None = None
     mask: Tensor | None = None
+    labels: Tensor | None = None
 
 
 class ListedDataset(LandmarkDataset):
@@ -101,6 +102,7 @@ class ListedDataset(LandmarkDataset):
             identity=entry.identity,
             mask=cut.mask,
             box=None if cut.box is None else cut.box.float(),
+            labels=cut.labels,
         )
 
     def cut(self, entry: Entry, image: Tensor) -> Cut:

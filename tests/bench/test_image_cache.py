@@ -267,7 +267,7 @@ def test_a_disk_that_fills_up_meanwhile(cache: ImageCache, monkeypatch: pytest.M
     def full(*args: object, **arrays: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bench.image_cache.np.savez", full)
+    monkeypatch.setattr("bench.image_cache.np.savez_compressed", full)
     with pytest.raises(BenchError, match=r"cannot write decoded images below .*: No space left") as caught:
         _load(Pictures(4), cache)
     assert "BENCH_CACHE_LIMIT=0" in str(caught.value)

@@ -68,8 +68,11 @@ def test_labels_are_painted_in_order(tmp_path: Path) -> None:
         assert sample.points.shape == (0, 2)
         assert sample.mask is not None
         np.testing.assert_array_equal(sample.mask, expected > 0)
+        assert sample.labels is not None
+        np.testing.assert_array_equal(sample.labels, expected)
         assert not sample.mask[:, :4].any()
     assert len(LABEL_NAMES) == 11
+    assert dataset.classes == LABEL_NAMES
     assert dataset.info.extra["label_names"][10] == "hair"
 
 
