@@ -28,6 +28,7 @@ from torchvision.transforms.v2 import functional as tvf
 from bench.errors import BenchError
 from bench.landmarks import DatasetInfo
 from bench.seeds import numpy_generator
+from bench.zoom import Window, enlarged
 from datasets.celeba import CelebaProvider
 from datasets.celeba_family import (
     SCHEMA,
@@ -108,7 +109,7 @@ class BoxCuts(ListedDataset):
     An image's factor depends on the seed, the data set and its id alone, not on the split or its order.
 
     Attributes:
-        factors: Id -> factor by which the sides of its box were multiplied.
+        zoom_factors: Id -> factor by which the sides of its box were multiplied.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class BoxCuts(ListedDataset):
         recipe = {"cut": "box", "factors": list(factors), "drawn for": name, "seed": seed}
         super().__init__(name=name, split=split, info=info, schema=SCHEMA, entries=entries, recipe=recipe)
         low, high = factors
-        self.factors = {
+        self.zoom_factors: Mapping[str, float] = {
             entry.id: float(numpy_generator(seed, name, "factor", entry.id).uniform(low, high))
             for entry in entries
         }
@@ -137,7 +138,7 @@ class BoxCuts(ListedDataset):
 
     def cut(self, entry: Entry, image: Tensor) -> Cut:
         whole = super().cut(entry, image)
-        left, top, right, bottom = _window(entry, self.factors[entry.id])
+        left, top, right, bottom = _window(entry, self.zoom_factors[entry.id])
         height, width = image.shape[-2:]
         if right <= 0 or bottom <= 0 or left >= width or top >= height:
             raise BenchError(
@@ -210,17 +211,7 @@ def _has_area(entry: Entry) -> bool:
     return entry.box is not None and entry.box[0] < entry.box[2] and entry.box[1] < entry.box[3]
 
 
-def _window(entry: Entry, factor: float) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the enlarged box, at whole pixels."""
+def _window(entry: Entry, factor: float) -> Window:
     if entry.box is None:
         raise BenchError(f"{entry.id} has no face box")
-    x0, y0, x1, y1 = entry.box
-    x, y, half_width, half_height = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
-    corners = (
-        x - factor * half_width,
-        y - factor * half_height,
-        x + factor * half_width,
-        y + factor * half_height,
-    )
-    left, top, right, bottom = (math.floor(corner + 0.5) for corner in corners)
-    return left, top, right, bottom
+    return enlarged(entry.box, factor)

@@ -88,7 +88,8 @@ class VirtualKeypointRegressor(nn.Module):
         """:func:`regression_loss` of a batch; its gradients replace ``grad`` of the two weights.
 
         Equal to ``backward()`` of the loss. Landmarks share nothing, so that they are taken in groups whose
-        score maps fit in memory together.
+        score maps fit in memory together. Levels of the features that require gradients (leaves, such as detached
+        outputs of a network) have theirs in ``grad`` afterwards.
 
         Shapes:
             targets: (B, K, 2), normalised coordinates.  visible: (B, K), bool.  returns: (), detached.
@@ -97,14 +98,20 @@ class VirtualKeypointRegressor(nn.Module):
             if parameter.grad is None:
                 parameter.grad = torch.empty_like(parameter)
         total = self.score_weight.new_zeros(())
+        learned = [level for level in features.levels if level.requires_grad]
+        for level in learned:
+            level.grad = torch.zeros_like(level)
         for group in self._groups(features):
             weights = [w.detach().requires_grad_() for w in self._weights(group)]
             predicted = self._predict(features, *weights)
             share = (group.stop - group.start) / self.landmarks
             loss = share * regression_loss(predicted, targets[:, group], visible[:, group])
-            gradients = torch.autograd.grad(loss, weights)
-            for weight, gradient in zip(self._gradients(group), gradients, strict=True):
+            gradients = torch.autograd.grad(loss, [*weights, *learned])
+            for weight, gradient in zip(self._gradients(group), gradients[:2], strict=True):
                 weight.copy_(gradient)
+            for level, gradient in zip(learned, gradients[2:], strict=True):
+                assert level.grad is not None
+                level.grad += gradient
             total += loss.detach()
         return total
 

@@ -31,7 +31,10 @@ SHORTER = {
     "parts": ("tsne_points=60",),
     "discovered": ("counts=[5]", "draws=2"),
 }
-DATA = {"scale": (*FACES, "wild=true"), "synthetic-bodies": ("train=40", "test=80", "size=64")}  # of two signers
+DATA = {
+    "scale": (*FACES, "wild=true"),
+    "synthetic-bodies": ("train=40", "test=80", "size=64"),
+}  # of two signers
 
 CELLS = [(protocol, method) for protocol in PROTOCOLS for method in (*LEARNERS, "mean-shape")]
 CELLS.remove(("finetune", "mean-shape"))  # refused: there is nothing to train

@@ -32,7 +32,7 @@ def write_boxes(root: Path, rows: dict[int, list[int]]) -> None:
 
 def factors(dataset: object) -> dict[str, float]:
     assert isinstance(dataset, BoxCuts)
-    return dataset.factors
+    return dataset.zoom_factors
 
 
 def test_validation_is_the_last_tenth_in_celebas_order(root: Path) -> None:

@@ -1,0 +1,157 @@
+"""Landmark regression in which the network learns together with the regressor."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from bench.context import Arrays, EvaluationData, RunContext
+from bench.errors import BenchError
+from bench.features import FeatureExtractor, FeatureMap
+from bench.loading import LoadedSplit
+from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
+from bench.seeds import derive_seed, torch_generator
+from protocols.annotations import annotation_arrays, check_landmarks, error_arrays, scoring_notes
+from protocols.fitting import train
+from protocols.regression import Regression, RegressorOptions, unit_factor
+from protocols.scoring import LANDMARK_METRICS, reported, scores
+from protocols.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
+
+_SAVE_SECONDS = 120.0
+"""Between two saved states, which here hold a whole network and its optimiser's."""
+
+
+class FinetuneOptions(RegressorOptions):
+    """How the regressor is trained, as in the regression protocol, and the network with it."""
+
+    network_learning_rate: float = Field(
+        0.001, ge=0, description="Adam's initial rate of the network's parameters (0: they stay)."
+    )
+
+
+class Finetune(Protocol):
+    """The regression protocol with all layers of the network trained too, on the loss of the regressor.
+
+    One Adam trains both, with one weight decay and one schedule. The paper says no more than "end-to-end fine-tuning
+    of all layers": rates, epochs and the rest are therefore those of its regression. Its representation is the fourth
+    block of a ResNet-50 (``-M features=conv4``).
+
+    Batch norm stays in evaluation mode: its statistics are those of the pre-training, its scales and shifts learn. A
+    prediction then never depends on the other images of a batch, in training as in testing, and with the network's
+    rate at 0 the training is that of the regression protocol, number for number.
+
+    The network is a copy; the number is that after the last epoch.
+
+    Reference:
+        ContrastLandmarks, supplement, section 1.2 and Table 1.
+    """
+
+    name: ClassVar[str] = "finetune"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "landmarks regressed by network and regressor trained together, all annotations"
+    reference: ClassVar[str] = "Cheng et al., ICCV 2021, supplement, Table 1"
+    Options: ClassVar[type[ProtocolOptions]] = FinetuneOptions
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {},
+        "quick": {**Regression.presets["quick"], "epochs": 2, "cosine_t_max": 2},
+    }
+    metrics: ClassVar[tuple[MetricSpec, ...]] = LANDMARK_METRICS
+
+    def check(self, options: Any, data: EvaluationData) -> None:
+        del options
+        check_landmarks(data)
+
+    def measure(
+        self, extractor: FeatureExtractor, data: EvaluationData, options: Any, run: RunContext
+    ) -> Measurement:
+        train_split, test = data.training().cropped(), data.test.cropped()
+
+        def compute() -> Arrays:
+            learner = _NetworkAndRegressor(extractor, train_split, options, run)
+            losses = train(
+                learner,
+                len(train_split),
+                options.settings(),
+                seed=derive_seed(run.seed, "fit"),
+                run=run,
+                key="finetune",
+                save_seconds=_SAVE_SECONDS,
+            )
+            return {"predictions": learner.predict(test.images, run).numpy(), "losses": losses}
+
+        result = run.step("finetune/result", compute)
+        predictions = torch.from_numpy(result["predictions"])
+        return Measurement(
+            values=reported([scores(predictions, test)], run.seed),
+            per_sample={**annotation_arrays(test), **result, **error_arrays(test, predictions)},
+            notes=scoring_notes(train_split, test),
+        )
+
+
+class _NetworkAndRegressor:
+    """A copy of the network under a new regressor; seeds and arithmetic are those of ``fit_and_predict``."""
+
+    def __init__(
+        self, extractor: FeatureExtractor, split: LoadedSplit, options: FinetuneOptions, run: RunContext
+    ) -> None:
+        height, width = split.images.shape[-2:]
+        self.image_size, self.size = (height, width), options.map_size((height, width))
+        self.images, self.device = split.images, run.device
+        self.targets = to_normalised(split.points, self.image_size).to(run.device)
+        self.visible = split.visible.to(run.device)
+        self.factor = 1.0
+        if options.feature_scale == "unit":
+            # Of the pre-trained features, once: the factor is for where the regressor begins.
+            self.factor = unit_factor(run.features(extractor, split.images, "training images", self.size))
+        self.network = copy.deepcopy(extractor).to(run.device).requires_grad_(True).eval()
+        features = self._features(self.images[:1])
+        if not any(level.requires_grad for level in features.levels):
+            raise BenchError(
+                f"{type(extractor).__name__} has nothing to fine-tune: no parameter changes its features",
+                hint="Measure it with -p regression, which trains no network.",
+            )
+        self.regressor = VirtualKeypointRegressor(
+            features.channels, split.points.shape[1], torch_generator(run.seed, "regressor")
+        ).to(run.device)
+        self.modules: dict[str, nn.Module] = {"network": self.network, "regressor": self.regressor}
+        relative_rate = options.network_learning_rate / options.learning_rate
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.regressor.parameters())},
+            {"params": list(self.network.parameters()), "relative_rate": relative_rate},
+        ]
+        self.optimiser: torch.optim.Optimizer = options.settings().optimiser(groups)
+
+    def loss_and_gradients(self, picked: Tensor) -> Tensor:
+        features = self._features(self.images[picked])
+        # The regressor works through its landmarks in groups, each of which would need the network's graph: it gives
+        # the gradients of the features, and one pass takes them through the network.
+        read = replace(
+            features,
+            levels=tuple(level.detach().requires_grad_(level.requires_grad) for level in features.levels),
+        )
+        here = picked.to(self.device)
+        loss = self.regressor.loss_and_gradients(read, self.targets[here], self.visible[here])
+        self.network.zero_grad(set_to_none=True)
+        learned = [level for level in features.levels if level.requires_grad]
+        torch.autograd.backward(learned, [level.grad for level in read.levels if level.requires_grad])
+        return loss
+
+    def predict(self, images: Tensor, run: RunContext) -> Tensor:
+        """(N, 3, S, S), uint8 -> (N, K, 2), pixels."""
+        features = run.features(self.network, images, "test images", self.size)
+        with run.phase("head"), torch.no_grad():
+            predicted = [
+                self.regressor(part.to(run.device).scaled(self.factor)).cpu()
+                for part in features.split(run.batch_size)
+            ]
+        return to_pixels(torch.cat(predicted), self.image_size)
+
+    def _features(self, images: Tensor) -> FeatureMap:
+        """As the regressor reads them, with gradients."""
+        found: FeatureMap = self.network(images.to(self.device).float() / 255)
+        return found.defined_at(self.size).condensed().scaled(self.factor)
