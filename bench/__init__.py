@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from bench.report import Report as Report
     from bench.report import ReportOutput as ReportOutput
     from bench.store import RunStore as RunStore
+    from bench.surfaces import HasSurface as HasSurface
+    from bench.surfaces import SurfaceMap as SurfaceMap
+    from bench.surfaces import dense_correspondences as dense_correspondences
+    from bench.tables import Cell as Cell
+    from bench.tables import Paper as Paper
+    from bench.tables import Table as Table
     from bench.training import Batch as Batch
     from bench.training import Stage as Stage
     from bench.training import run_stage as run_stage
@@ -45,11 +51,14 @@ _HOME = {
     "Annotations": "method",
     "Batch": "training",
     "BenchError": "errors",
+    "Cell": "tables",
     "CheckpointFormat": "method",
+    "dense_correspondences": "surfaces",
     "DatasetInfo": "landmarks",
     "DatasetProvider": "landmarks",
     "FeatureExtractor": "features",
     "FeatureMap": "features",
+    "HasSurface": "surfaces",
     "LandmarkDataset": "landmarks",
     "LandmarkSchema": "landmarks",
     "Measurement": "protocol",
@@ -57,6 +66,7 @@ _HOME = {
     "MethodOptions": "method",
     "MetricSpec": "protocol",
     "MetricValue": "protocol",
+    "Paper": "tables",
     "Preset": "method",
     "PretrainJob": "method",
     "Protocol": "protocol",
@@ -69,6 +79,8 @@ _HOME = {
     "RunStore": "store",
     "Sample": "landmarks",
     "Stage": "training",
+    "SurfaceMap": "surfaces",
+    "Table": "tables",
     "Translation": "method",
 }
 
@@ -76,11 +88,13 @@ __all__ = [
     "Annotations",
     "Batch",
     "BenchError",
+    "Cell",
     "CheckpointFormat",
     "DatasetInfo",
     "DatasetProvider",
     "FeatureExtractor",
     "FeatureMap",
+    "HasSurface",
     "LandmarkDataset",
     "LandmarkSchema",
     "Measurement",
@@ -88,6 +102,7 @@ __all__ = [
     "MethodOptions",
     "MetricSpec",
     "MetricValue",
+    "Paper",
     "Preset",
     "PretrainJob",
     "Protocol",
@@ -99,8 +114,11 @@ __all__ = [
     "RunStore",
     "Sample",
     "Stage",
+    "SurfaceMap",
+    "Table",
     "Translation",
     "__version__",
+    "dense_correspondences",
     "run_stage",
 ]
 
