@@ -31,12 +31,12 @@ _NARROW: dict[str, Any] = {
     "features": "projected",
     "projector_mode": "linear",
 }
-# Some thousand steps are too few for MoCo, whose keys come from networks long gone: on real faces its features matched
-# other people's faces worse (19.7 px of 70) than untrained ones (11.8). Contrast within the batch, through a head with
-# batch norm, learns from the first step on: 15.9 px after 1,000 steps, 10.7 after 1,950 with twice the batch and the
-# hue and grey of MoCo v2, where the error of regression is half of the untrained network's (7.5 % to 15.5 %).
+# Some thousand steps are too few for MoCo, whose keys come from networks long gone: on real faces its hypercolumn
+# matched other people's faces worse (19.7 px of 70) than an untrained one (11.8). Contrast within the batch, through a
+# head with batch norm, learns from the first step on: 15.9 px after 1,000 steps, 9.2 after 1,800 with twice the batch
+# and the hue and grey of MoCo v2; the error of regression is then half of the untrained network's (7.3 to 15.5 %).
 # The projector has to see faces as large as they are measured: trained on 48-pixel views it matched worse than the
-# hypercolumn (13.4 px), on 96-pixel ones far better (6.9 px), as in the paper.
+# hypercolumn (13.4 to 10.7 px), on 96-pixel ones far better (6.6 to 9.2 px), as in the paper.
 _SHORT: dict[str, Any] = {
     "stage1_image_size": 68,
     "stage1_objective": "nt_xent",
