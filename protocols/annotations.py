@@ -10,7 +10,7 @@ from bench.context import Arrays, EvaluationData
 from bench.errors import BenchError
 from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
-from protocols.metrics import Normaliser, PerPoint, nme_interocular, normaliser_lengths, point_errors
+from protocols.scores.metrics import Normaliser, PerPoint, nme_interocular, normaliser_lengths, point_errors
 
 
 def check_landmarks(data: EvaluationData) -> None:

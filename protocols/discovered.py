@@ -22,9 +22,8 @@ from protocols.annotations import (
     required_normaliser,
     scoring_notes,
 )
-from protocols.metrics import normalised_errors, normaliser_lengths, point_errors
-from protocols.ridge import Floats, PointMap, fit_points
-from protocols.scoring import (
+from protocols.heads.ridge import Floats, PointMap, fit_points
+from protocols.scores.landmarks import (
     DETAIL_METRICS,
     LANDMARK_METRICS,
     Score,
@@ -33,6 +32,7 @@ from protocols.scoring import (
     reported,
     scores,
 )
+from protocols.scores.metrics import normalised_errors, normaliser_lengths, point_errors
 from protocols.support import (
     check_counts,
     counts_that_fit,

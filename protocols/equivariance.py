@@ -21,9 +21,9 @@ from bench.geometry.elastic import STEEPEST, ElasticWarp
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
 from bench.seeds import numpy_generator, torch_generator
-from protocols.correspondence import match
-from protocols.equivariance_metrics import EQUIVARIANCE_METRICS, drawing, score
-from protocols.metrics import point_errors
+from protocols.pairs.correspondence import match
+from protocols.scores.equivariance import EQUIVARIANCE_METRICS, drawing, score
+from protocols.scores.metrics import point_errors
 
 _IMAGES_PER_STEP = 512
 _ON_THE_BORDER = 1e-6

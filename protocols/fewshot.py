@@ -30,7 +30,7 @@ from protocols.regression import (
     predict_directly,
     predicts_itself,
 )
-from protocols.scoring import LANDMARK_METRICS, reported, scores
+from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores
 from protocols.support import (
     check_counts,
     counts_that_fit,

@@ -17,10 +17,10 @@ from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
 from bench.seeds import derive_seed, torch_generator
 from protocols.annotations import annotation_arrays, check_landmarks, error_arrays, scoring_notes
-from protocols.fitting import train
+from protocols.heads.fitting import train
+from protocols.heads.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
 from protocols.regression import Regression, RegressorOptions, unit_factor
-from protocols.scoring import LANDMARK_METRICS, reported, scores
-from protocols.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
+from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores
 
 _SAVE_SECONDS = 120.0
 """Between two saved states, which here hold a whole network and its optimiser's."""

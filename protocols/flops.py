@@ -10,9 +10,9 @@ from pydantic import Field
 from bench.context import EvaluationData, RunContext
 from bench.features import FeatureExtractor, FeatureMap
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
-from protocols.counted_pass import ImageSizes, blank_images, require_sizes
-from protocols.operators import OperatorCounts, count_operators
-from protocols.virtual_keypoints import VIRTUAL_KEYPOINTS
+from protocols.costs.counted_pass import ImageSizes, blank_images, require_sizes
+from protocols.costs.operators import OperatorCounts, count_operators
+from protocols.heads.virtual_keypoints import VIRTUAL_KEYPOINTS
 
 GIGA = 1e9
 FLOPS_PER_MAC = 2

@@ -21,11 +21,9 @@ from bench.features import FeatureExtractor, FeatureMap
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
 from bench.seeds import numpy_generator, torch_generator
-from protocols.correspondence import Cells, match
-from protocols.matching_scores import METRICS, PointKind, left_out, score
-from protocols.metrics import point_errors
-from protocols.pair_points import PairPoints, landmark_points, surface_points
-from protocols.warped_pairs import (
+from protocols.pairs.correspondence import Cells, match
+from protocols.pairs.points import PairPoints, landmark_points, surface_points
+from protocols.pairs.warped_pairs import (
     Pairing,
     Pairs,
     PairWarps,
@@ -35,6 +33,8 @@ from protocols.warped_pairs import (
     identity_pairs,
     warped_views,
 )
+from protocols.scores.matching import METRICS, PointKind, left_out, score
+from protocols.scores.metrics import point_errors
 
 
 class MatchingOptions(ProtocolOptions):

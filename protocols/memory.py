@@ -13,9 +13,9 @@ from bench.context import Arrays, EvaluationData, RunContext
 from bench.errors import BenchError
 from bench.features import FeatureExtractor
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
-from protocols.activation_proxy import BYTES_PER_VALUE, activations
-from protocols.counted_pass import ImageSizes, blank_images, require_sizes
-from protocols.peak_memory import peak_on_gpu, peaks_in_fresh_process, resident_peak_is_known
+from protocols.costs.activation_proxy import BYTES_PER_VALUE, activations
+from protocols.costs.counted_pass import ImageSizes, blank_images, require_sizes
+from protocols.costs.peak_memory import peak_on_gpu, peaks_in_fresh_process, resident_peak_is_known
 
 MEBI = 2**20
 _BYTES_PER_PARAMETER = 4

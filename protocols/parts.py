@@ -12,10 +12,10 @@ from bench.errors import BenchError
 from bench.features import FeatureExtractor
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Scalar
-from protocols.part_truth import Counts, Truth, agreement, truths_of
+from protocols.part_discovery.truth import Counts, Truth, agreement, truths_of
 
 if TYPE_CHECKING:
-    from protocols.part_models import PartModels
+    from protocols.part_discovery.models import PartModels
 
 _SHOWN = 8  # test images on the picture
 
@@ -45,9 +45,9 @@ class Parts(Protocol):
     - clusters of a t-SNE of descriptors of the test images themselves, which knows no other images.
 
     Descriptors are scaled as the method compares them. Agreement with annotation is that of two labellings of the
-    same places, see ``protocols.part_truth.truths_of``: of landmarks by their index, of foreground pixels by the
-    nearest landmark, by class, and of all pixels by foreground and background. Numbers of parts, samples and solver are
-    not published; LEAD's figure of a t-SNE counts 9 parts.
+    same places (``part_discovery.truth``): of landmarks by their index, of foreground pixels by the nearest landmark,
+    by class, and of all pixels by foreground and background. Numbers of parts, samples and solver are not published;
+    LEAD's figure of a t-SNE counts 9 parts.
 
     Reference:
         LEAD, Figures 5, 6 and 14 to 16. Collins, Achanta and Süsstrunk: Deep feature factorization for concept
@@ -108,7 +108,7 @@ class Parts(Protocol):
         self, extractor: FeatureExtractor, data: EvaluationData, options: PartsOptions, run: RunContext
     ) -> Measurement:
         # Imported here: scikit-learn takes long to load, and whoever lists protocols fits nothing.
-        from protocols.part_finding import Amounts, PartFinder  # noqa: PLC0415
+        from protocols.part_discovery.finding import Amounts, PartFinder  # noqa: PLC0415
 
         train, test = data.training().cropped(), scored_images(data.test.cropped(), options.test_images)
         truths, shown = truths_of(test), evenly_spread(len(test), _SHOWN)
@@ -182,8 +182,8 @@ def _pictures(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Maps of the first draw, and its t-SNE."""
     # As above.
-    from protocols.part_embedding import draw_embedding  # noqa: PLC0415
-    from protocols.part_pictures import draw_parts  # noqa: PLC0415
+    from protocols.part_discovery.embedding import draw_embedding  # noqa: PLC0415
+    from protocols.part_discovery.pictures import draw_parts  # noqa: PLC0415
 
     return {
         "parts": draw_parts(shown, read["shown_k-means"], read["shown_nmf"], read["shown_axes"]),

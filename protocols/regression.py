@@ -24,8 +24,9 @@ from protocols.annotations import (
     required_normaliser,
     scoring_notes,
 )
-from protocols.fitting import FitSettings, fit
-from protocols.scoring import (
+from protocols.heads.fitting import FitSettings, fit
+from protocols.heads.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
+from protocols.scores.landmarks import (
     DETAIL_METRICS,
     LANDMARK_METRICS,
     NME_INTEROCULAR,
@@ -34,7 +35,6 @@ from protocols.scoring import (
     reported,
     scores,
 )
-from protocols.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
 
 __all__ = [
     "NME_INTEROCULAR",

@@ -18,7 +18,6 @@ from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Role, Scalar
 from bench.seeds import derive_seed
 from bench.zoom import zoomed
-from protocols.metrics import PerPoint
 from protocols.regression import (
     NME_INTEROCULAR,
     Regression,
@@ -32,7 +31,8 @@ from protocols.regression import (
     predict_directly,
     predicts_itself,
 )
-from protocols.scale_curve import draw_zoom_curve
+from protocols.scores.metrics import PerPoint
+from protocols.scores.scale_curve import draw_zoom_curve
 
 
 def _ordered(factors: tuple[float, float]) -> tuple[float, float]:

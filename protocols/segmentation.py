@@ -20,8 +20,8 @@ from bench.landmarks import UNLABELLED
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
 from bench.seeds import derive_seed, torch_generator
-from protocols.mask_metrics import MIOU, PIXEL_ACCURACY, PerImage, count_pixels, miou, pixel_accuracy
-from protocols.segmentation_head import HeadSettings, SegmentationHead, class_shares, train_head
+from protocols.heads.segmentation import HeadSettings, SegmentationHead, class_shares, train_head
+from protocols.scores.masks import MIOU, PIXEL_ACCURACY, PerImage, count_pixels, miou, pixel_accuracy
 
 _SHORTEST = 1e-12
 """Features that are zero everywhere stay zero."""
@@ -265,7 +265,7 @@ def _value(spec: MetricSpec, draws: list[PerImage], count: int, seed: int) -> Me
 def _picture(test: LoadedSplit, predictions: dict[int, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """Some test images, their annotation, and what was predicted from each number of annotations (first draw)."""
     # Imported here: it takes long to load, and whoever lists protocols draws nothing.
-    from protocols.picture_sheet import Row, class_colours, draw_sheet, painted  # noqa: PLC0415
+    from protocols.part_discovery.picture_sheet import Row, class_colours, draw_sheet, painted  # noqa: PLC0415
 
     some = test.take(shown(len(test)))
     images = some.images.permute(0, 2, 3, 1).numpy()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from bench.allocator import retain_heap
 from bench.features import FeatureMap
-from protocols.virtual_keypoints import VirtualKeypointRegressor, regression_loss
+from protocols.heads.virtual_keypoints import VirtualKeypointRegressor, regression_loss
 
 CASES = {
     "3840-d hypercolumn at 48": (((256, 24), (512, 12), (1024, 6), (2048, 3)), 48),

@@ -83,7 +83,7 @@ def test_projected_features_are_those_of_the_dense_hypercolumn(mode: Any, dim: i
 
 @pytest.mark.parametrize("mode", ["softmax", "linear"])
 def test_golden_matching_from_images_to_errors(mode: Any) -> None:
-    match = pytest.importorskip("protocols.correspondence").match
+    match = pytest.importorskip("protocols.pairs.correspondence").match
     stored = golden("contrast/d2_matching_e2e.npz")
     run = f"{mode}64"
     options = ContrastOptions(

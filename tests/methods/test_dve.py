@@ -27,8 +27,8 @@ from methods.dve_network import RELEASED, DVENetwork, DVEOptions
 from methods.networks.hourglass import Hourglass
 from methods.networks.smallnet import SmallNet
 from methods.schedule import late_steps
-from protocols.correspondence import match
-from protocols.metrics import px70
+from protocols.pairs.correspondence import match
+from protocols.scores.metrics import px70
 from tests.goldens import fill_parameters, golden
 
 OPTIONS = DVEOptions(network="smallnet", dim=8)

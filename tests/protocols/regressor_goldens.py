@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.features import FeatureMap
 from bench.interpolation import resize
-from protocols.virtual_keypoints import VirtualKeypointRegressor
+from protocols.heads.virtual_keypoints import VirtualKeypointRegressor
 from tests.goldens import seeded_normal
 
 

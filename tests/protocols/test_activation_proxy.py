@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from protocols.activation_proxy import activations
-from protocols.counted_pass import blank_images
+from protocols.costs.activation_proxy import activations
+from protocols.costs.counted_pass import blank_images
 
 
 class Block(nn.Module):

@@ -21,7 +21,7 @@ from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricValue
 from bench.seeds import torch_generator
 from protocols.equivariance import Equivariance, EquivarianceOptions
-from protocols.equivariance_metrics import drawing, score
+from protocols.scores.equivariance import drawing, score
 
 SIDE, MARGIN = 48, 6
 

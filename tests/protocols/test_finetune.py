@@ -15,13 +15,13 @@ from bench.features import FeatureExtractor, FeatureMap
 from bench.protocol import Measurement
 from bench.seeds import seeded_initialisation, torch_generator
 from protocols.finetune import Finetune, FinetuneOptions
-from protocols.regression import Regression
-from protocols.virtual_keypoints import (
+from protocols.heads.virtual_keypoints import (
     VirtualKeypointRegressor,
     regression_loss,
     to_normalised,
     to_pixels,
 )
+from protocols.regression import Regression
 from tests.killing import KilledError, Killer
 from tests.protocols.regression_world import Colours, evaluation_data, mean_shape_error
 
@@ -140,7 +140,7 @@ def test_gradients_of_the_features_are_those_of_plain_autograd(
     elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where each landmark is taken by itself."""
-    monkeypatch.setattr("protocols.virtual_keypoints._ELEMENTS_AT_ONCE", elements)
+    monkeypatch.setattr("protocols.heads.virtual_keypoints._ELEMENTS_AT_ONCE", elements)
     generator = torch.Generator().manual_seed(0)
     levels = [torch.randn(4, c, n, n, generator=generator).double() for c, n in ((3, 8), (5, 4), (2, 4))]
     regressor = VirtualKeypointRegressor(10, 3, generator, virtual=5, multiplier=2.0).double()

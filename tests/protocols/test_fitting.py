@@ -13,8 +13,8 @@ from bench.context import RunContext
 from bench.errors import BenchError
 from bench.features import FeatureMap
 from bench.progress import Progress, Task
-from protocols.fitting import FitSettings, fit
-from protocols.virtual_keypoints import VirtualKeypointRegressor, regression_loss
+from protocols.heads.fitting import FitSettings, fit
+from protocols.heads.virtual_keypoints import VirtualKeypointRegressor, regression_loss
 from tests.goldens import golden
 from tests.protocols.regressor_goldens import SmallCase
 

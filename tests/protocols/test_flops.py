@@ -17,8 +17,8 @@ from bench.loading import LoadedSplit
 from bench.progress import Progress
 from bench.protocol import Measurement
 from bench.runner import RunRequest, run
+from protocols.costs.operators import count_operators
 from protocols.flops import Flops, FlopsOptions, regressor_macs
-from protocols.operators import count_operators
 
 NO_DATA = EvaluationData(train=None, test=LoadedSplit.empty())
 

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, jaccard_score
 from bench.errors import BenchError
 from bench.landmarks import UNLABELLED
 from bench.seeds import torch_generator
-from protocols.mask_metrics import count_pixels, miou, pixel_accuracy
+from protocols.scores.masks import count_pixels, miou, pixel_accuracy
 
 
 def image(*rows: list[int]) -> torch.Tensor:

@@ -16,16 +16,16 @@ from bench.errors import BenchError
 from bench.features import FeatureMap
 from bench.geometry import TPSWarp
 from bench.landmarks import LandmarkSchema
-from protocols.correspondence import match
 from protocols.matching import Matching, MatchingOptions
-from protocols.matching_scores import score
-from protocols.warped_pairs import (
+from protocols.pairs.correspondence import match
+from protocols.pairs.warped_pairs import (
     PairWarps,
     consecutive_pairs,
     draw_pair_warps,
     identity_pairs,
     warped_views,
 )
+from protocols.scores.matching import score
 from tests.goldens import fill_parameters, golden
 from tests.protocols.matching_world import SIDE, Colours, Constant, Mixed, measure, split_of, value
 
@@ -234,7 +234,7 @@ def test_queries_are_rounded_half_to_even_and_clamped() -> None:
 
 
 def test_ties_go_to_the_first_cell_in_row_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocols.correspondence._CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("protocols.pairs.correspondence._CHUNK_ELEMENTS", 1)
     hypercolumn = torch.rand(1, 5, 3, 3, generator=torch.Generator().manual_seed(0))
     maps = FeatureMap((hypercolumn,), (24, 24), (24, 24))
     corners = torch.tensor([[[0.5, 0.5], [3.5, 3.5], [23.5, 0.5], [23.5, 23.5], [0.5, 21.5]]])

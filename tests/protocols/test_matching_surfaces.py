@@ -15,9 +15,9 @@ from bench.landmarks import DatasetInfo, LandmarkDataset, LandmarkSchema, Sample
 from bench.loading import LoadedSplit, Preprocessing, load_split
 from bench.surfaces import FramedSurfaces, SurfaceMap
 from protocols.matching import Matching
-from protocols.matching_scores import score
-from protocols.pair_points import surface_points
-from protocols.warped_pairs import Pairs, PairWarps, draw_pair_warps
+from protocols.pairs.points import surface_points
+from protocols.pairs.warped_pairs import Pairs, PairWarps, draw_pair_warps
+from protocols.scores.matching import score
 from tests.protocols.matching_world import MARGIN, SIDE, Colours, Constant, Mixed, measure, split_of, value
 
 FRAME = SIDE + 2 * MARGIN

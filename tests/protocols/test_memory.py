@@ -19,8 +19,8 @@ from bench.record import RunRecord
 from bench.runner import RunRequest, run
 from bench.weights import save_weights
 from methods.lead import LEAD
+from protocols.costs.peak_memory import peak_on_gpu, peaks_in_fresh_process, resident_peak_is_known
 from protocols.memory import Memory, MemoryOptions
-from protocols.peak_memory import peak_on_gpu, peaks_in_fresh_process, resident_peak_is_known
 from tests.protocols.memory_networks import Exits, Wide
 
 NO_DATA = EvaluationData(train=None, test=LoadedSplit.empty())

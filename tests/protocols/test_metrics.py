@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.errors import BenchError
-from protocols.metrics import (
+from protocols.scores.metrics import (
     accuracy_within,
     counted_values,
     nme_interocular,

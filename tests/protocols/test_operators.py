@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from protocols.counted_pass import blank_images
-from protocols.operators import count_operators
+from protocols.costs.counted_pass import blank_images
+from protocols.costs.operators import count_operators
 
 
 def test_a_small_network_by_hand() -> None:

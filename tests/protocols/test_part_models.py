@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from bench.features import FeatureMap, Normalisation
 from bench.seeds import derive_seed, torch_generator
-from protocols.part_embedding import embed
-from protocols.part_models import PartModels, all_the_same, descriptors_at, fit_parts, read_linear
+from protocols.part_discovery.embedding import embed
+from protocols.part_discovery.models import PartModels, all_the_same, descriptors_at, fit_parts, read_linear
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("none", "joint", "per_level")
 

@@ -11,7 +11,7 @@ import torch
 from bench.landmarks import UNLABELLED
 from bench.loading import LoadedSplit
 from bench.seeds import torch_generator
-from protocols.part_truth import (
+from protocols.part_discovery.truth import (
     NOT_ASKED,
     Truth,
     agreement,

@@ -13,7 +13,7 @@ from bench.context import EvaluationData, RunContext
 from bench.errors import BenchError
 from bench.features import FeatureExtractor
 from bench.protocol import Measurement
-from protocols.part_truth import agreement
+from protocols.part_discovery.truth import agreement
 from protocols.parts import Parts, PartsOptions, evenly_spread
 from tests.protocols.parts_world import SIDE, Constant, Oracle, parts_data
 

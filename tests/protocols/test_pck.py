@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from protocols.pck import accuracy_6px, accuracy_px128, pck_5pct_longer_side, pck_cl
-from protocols.virtual_keypoints import to_pixels
+from protocols.heads.virtual_keypoints import to_pixels
+from protocols.scores.pck import accuracy_6px, accuracy_px128, pck_5pct_longer_side, pck_cl
 from tests.goldens import golden
 
 SIZE = (96, 96)

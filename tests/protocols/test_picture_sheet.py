@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protocols.part_pictures import as_colours
-from protocols.picture_sheet import Row, class_colours, draw_sheet, painted, palette
+from protocols.part_discovery.picture_sheet import Row, class_colours, draw_sheet, painted, palette
+from protocols.part_discovery.pictures import as_colours
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 15, 20, 68])

@@ -16,7 +16,7 @@ from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricValue
 from protocols.regression import Regression, RegressorOptions, check_annotations
-from protocols.scoring import detailed_scores
+from protocols.scores.landmarks import detailed_scores
 from tests.protocols.regression_world import (
     SCHEMA,
     SIDE,

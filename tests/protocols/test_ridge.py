@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 
-from protocols.ridge import Booleans, Floats, fit_points
+from protocols.heads.ridge import Booleans, Floats, fit_points
 
 
 def points(seed: int, count: int, number: int) -> Floats:

@@ -18,7 +18,7 @@ from bench.landmarks import FIGURE_GROUND, UNLABELLED
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement
 from bench.seeds import seeded_initialisation
-from protocols.mask_metrics import PerImage, miou
+from protocols.scores.masks import PerImage, miou
 from protocols.segmentation import Segmentation, SegmentationOptions
 from tests.protocols.parts_world import SIDE, Constant, Oracle, parts_data
 

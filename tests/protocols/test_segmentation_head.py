@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.features import FeatureMap
 from bench.landmarks import UNLABELLED
 from bench.seeds import torch_generator
-from protocols.segmentation_head import (
+from protocols.heads.segmentation import (
     HeadSettings,
     SegmentationHead,
     class_shares,

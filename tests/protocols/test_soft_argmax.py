@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.errors import BenchError
-from protocols import soft_argmax
-from protocols.soft_argmax import spatial_soft_argmax
+from protocols.heads import soft_argmax
+from protocols.heads.soft_argmax import spatial_soft_argmax
 
 LEVELS = {
     "native": ([(8, 6)], (8, 6)),

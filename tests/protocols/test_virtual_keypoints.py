@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.features import FeatureMap
-from protocols import virtual_keypoints
-from protocols.virtual_keypoints import (
+from protocols.heads import virtual_keypoints
+from protocols.heads.virtual_keypoints import (
     VirtualKeypointRegressor,
     regression_loss,
     to_normalised,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from bench.allocator import return_heap
 from bench.errors import BenchError
-from protocols.counted_pass import blank_images, output_tensors
+from protocols.costs.counted_pass import blank_images, output_tensors
 
 _STATUS = Path("/proc/self/status")
 _RESET_PEAK = Path("/proc/self/clear_refs"), "5"

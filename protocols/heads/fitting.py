@@ -20,7 +20,7 @@ from bench.errors import BenchError
 from bench.features import FeatureMap
 from bench.record import content_hash
 from bench.seeds import torch_generator
-from protocols.virtual_keypoints import VirtualKeypointRegressor
+from protocols.heads.virtual_keypoints import VirtualKeypointRegressor
 
 _LOWEST_RATE = 0.2**3 * 0.1
 

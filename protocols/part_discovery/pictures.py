@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.loading import LoadedSplit
-from protocols.picture_sheet import Picture, Row, class_colours, draw_sheet, painted, palette
+from protocols.part_discovery.picture_sheet import Picture, Row, class_colours, draw_sheet, painted, palette
 
 _CUT = (2, 98)  # percentiles of principal coordinates that become black and full colour
 

@@ -14,8 +14,8 @@ from bench.context import Arrays
 from bench.errors import BenchError
 from bench.protocol import MetricSpec, MetricValue, Scalar
 from bench.seeds import derive_seed
-from protocols.accuracy_curve import Curve, area_under_curve, chance, draw_curves
-from protocols.metrics import PerPoint, accuracy_within, counted_values, point_errors
+from protocols.scores.accuracy_curve import Curve, area_under_curve, chance, draw_curves
+from protocols.scores.metrics import PerPoint, accuracy_within, counted_values, point_errors
 
 HEADLINE_PX = 20
 """At which the paper's text quotes its curves: 57 % end to end, 87 % in two steps."""

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bench.errors import BenchError
-from protocols.metrics import PerPoint, counted_values
+from protocols.scores.metrics import PerPoint, counted_values
 
 _CHUNK_ELEMENTS = 2**18
 

@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.geometry import TPSWarp
 from bench.loading import LoadedSplit
 from bench.seeds import numpy_generator
-from protocols.warped_pairs import Pairs, PairWarps, Views
+from protocols.pairs.warped_pairs import Pairs, PairWarps, Views
 
 
 class PairPoints(NamedTuple):

@@ -14,8 +14,8 @@ from sklearn.manifold import TSNE
 
 from bench.context import Arrays
 from bench.seeds import derive_seed
-from protocols.part_models import Matrix, all_the_same
-from protocols.picture_sheet import palette, rendered
+from protocols.part_discovery.models import Matrix, all_the_same
+from protocols.part_discovery.picture_sheet import palette, rendered
 
 _PERPLEXITY = 30.0
 _STARTS = 4

@@ -17,8 +17,8 @@ from torch import Tensor
 from bench.loading import LoadedSplit
 from bench.protocol import MetricSpec, MetricValue, Scalar
 from protocols.annotations import errors_on, has_normaliser
-from protocols.metrics import PerPoint
-from protocols.pck import accuracy_6px, accuracy_px128, pck_5pct_longer_side, pck_cl
+from protocols.scores.metrics import PerPoint
+from protocols.scores.pck import accuracy_6px, accuracy_px128, pck_5pct_longer_side, pck_cl
 
 NME_INTEROCULAR = MetricSpec(
     name="nme_interocular",
@@ -116,7 +116,7 @@ def reported(
 def draw_curve(predictions: Tensor, test: LoadedSplit) -> np.ndarray[Any, Any]:
     """The accuracy curve of predictions (N, K, 2) as a drawing, (H, W, 3), uint8."""
     # Imported here: it takes long to load, and whoever lists protocols draws nothing.
-    from protocols.accuracy_curve import Curve, draw_curves  # noqa: PLC0415
+    from protocols.scores.accuracy_curve import Curve, draw_curves  # noqa: PLC0415
 
     points = _points(predictions, test)
     accuracy = [accuracy_px128(*points, distance).mean() for distance in _DRAWN]

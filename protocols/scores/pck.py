@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from protocols.metrics import PerPoint, accuracy_within, point_errors, px128
+from protocols.scores.metrics import PerPoint, accuracy_within, point_errors, px128
 
 _BOX = 48
 _BATCH = 32

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.features import FeatureMap
-from protocols.soft_argmax import spatial_soft_argmax
+from protocols.heads.soft_argmax import spatial_soft_argmax
 
 VIRTUAL_KEYPOINTS = 50
 MULTIPLIER = 100.0

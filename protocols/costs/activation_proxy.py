@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from protocols.counted_pass import output_tensors
+from protocols.costs.counted_pass import output_tensors
 
 BYTES_PER_VALUE = 2 * 4
 """A single-precision value and its gradient."""

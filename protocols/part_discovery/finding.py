@@ -14,9 +14,9 @@ from bench.context import Arrays, RunContext
 from bench.features import FeatureExtractor, FeatureMap
 from bench.loading import LoadedSplit
 from bench.seeds import derive_seed, numpy_generator, torch_generator
-from protocols.part_embedding import embed
-from protocols.part_models import Matrix, PartModels, descriptors_at, fit_parts
-from protocols.part_truth import Counts, Truth, contingency
+from protocols.part_discovery.embedding import embed
+from protocols.part_discovery.models import Matrix, PartModels, descriptors_at, fit_parts
+from protocols.part_discovery.truth import Counts, Truth, contingency
 
 
 @dataclass(frozen=True)

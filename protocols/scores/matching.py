@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.landmarks import LandmarkSchema
 from bench.protocol import MetricSpec, MetricValue
 from bench.seeds import derive_seed
-from protocols.metrics import (
+from protocols.scores.metrics import (
     PerPoint,
     accuracy_within,
     counted_values,

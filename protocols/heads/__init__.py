@@ -1,0 +1,1 @@
+"""Regressors and classifiers that read features, and their training."""

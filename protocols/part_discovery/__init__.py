@@ -1,0 +1,1 @@
+"""Parts found in features: what they are compared with, how they are found, and how they are drawn."""

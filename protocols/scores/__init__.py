@@ -1,0 +1,1 @@
+"""From predictions to values: the metrics, each by its definition."""
