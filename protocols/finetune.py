@@ -56,10 +56,8 @@ class Finetune(Protocol):
     summary: ClassVar[str] = "landmarks regressed by network and regressor trained together, all annotations"
     reference: ClassVar[str] = "Cheng et al., ICCV 2021, supplement, Table 1"
     Options: ClassVar[type[ProtocolOptions]] = FinetuneOptions
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
-        "quick": {**Regression.presets["quick"], "epochs": 2, "cosine_t_max": 2},
-    }
+    # As many steps as the quick regression; one of 32 images of 96 px: 0.43 s on one core for a ResNet-18 of width 32.
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "quick": Regression.presets["quick"]}
     metrics: ClassVar[tuple[MetricSpec, ...]] = LANDMARK_METRICS
 
     def check(self, options: Any, data: EvaluationData) -> None:
