@@ -123,19 +123,9 @@ class Regression(Protocol):
         self, extractor: FeatureExtractor, data: EvaluationData, options: Any, run: RunContext
     ) -> Measurement:
         train, test = data.training().cropped(), data.test.cropped()
-
-        def compute() -> Arrays:
-            if predicts_itself(extractor):
-                return predict_directly(extractor, run, split=train, unseen=test.images)
-            height, width = test.images.shape[-2:]
-            size = options.map_size((height, width))
-            learned = run.features(extractor, train.images, "training images", size)
-            unseen = run.features(extractor, test.images, "test images", size)
-            return fit_and_predict(
-                options, run, learned=learned, split=train, unseen=unseen, seed=run.seed, key="regression"
-            )
-
-        result = run.step("regression/result", compute)
+        result = run.step(
+            "regression/result", lambda: predict(extractor, train, test, options, run, "regression")
+        )
         predictions = torch.from_numpy(result["predictions"])
         found = (*scores(predictions, test), *detailed_scores(predictions, test))
         return Measurement(
@@ -144,6 +134,28 @@ class Regression(Protocol):
             notes=(*scoring_notes(train, test), *direct_notes(extractor)),
             pictures={"accuracy_curve": draw_curve(predictions, test)},
         )
+
+
+def predict(
+    extractor: FeatureExtractor,
+    train: LoadedSplit,
+    test: LoadedSplit,
+    options: RegressorOptions,
+    run: RunContext,
+    key: str,
+) -> Arrays:
+    """The landmarks of ``test``, by a regressor trained on frozen features of ``train``, or by the method itself.
+
+    Returns:
+        As :func:`fit_and_predict`.
+    """
+    if predicts_itself(extractor):
+        return predict_directly(extractor, run, split=train, unseen=test.images)
+    height, width = test.images.shape[-2:]
+    size = options.map_size((height, width))
+    learned = run.features(extractor, train.images, "training images", size)
+    unseen = run.features(extractor, test.images, "test images", size)
+    return fit_and_predict(options, run, learned=learned, split=train, unseen=unseen, seed=run.seed, key=key)
 
 
 def predicts_itself(extractor: FeatureExtractor) -> bool:

@@ -10,7 +10,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from bench.context import Arrays, EvaluationData, RunContext
+from bench.context import EvaluationData, RunContext
 from bench.errors import BenchError
 from bench.features import FeatureExtractor
 from bench.landmarks import LandmarkDataset
@@ -27,9 +27,7 @@ from protocols.regression import (
     check_annotations,
     direct_notes,
     errors_on,
-    fit_and_predict,
-    predict_directly,
-    predicts_itself,
+    predict,
 )
 from protocols.scores.metrics import PerPoint
 from protocols.scores.scale_curve import draw_zoom_curve
@@ -117,19 +115,7 @@ class Scale(Protocol):
         self, extractor: FeatureExtractor, data: EvaluationData, options: Any, run: RunContext
     ) -> Measurement:
         train, test = data.training().cropped(), data.test.cropped()
-
-        def compute() -> Arrays:
-            if predicts_itself(extractor):
-                return predict_directly(extractor, run, split=train, unseen=test.images)
-            height, width = test.images.shape[-2:]
-            size = options.map_size((height, width))
-            learned = run.features(extractor, train.images, "training images", size)
-            unseen = run.features(extractor, test.images, "test images", size)
-            return fit_and_predict(
-                options, run, learned=learned, split=train, unseen=unseen, seed=run.seed, key="scale"
-            )
-
-        result = run.step("scale/result", compute)
+        result = run.step("scale/result", lambda: predict(extractor, train, test, options, run, "scale"))
         errors = errors_on(test, torch.from_numpy(result["predictions"]))
         factors = factors_of(test)
         seen, edges = options.seen(factors), options.edges()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +14,8 @@ from torch import Tensor, nn
 
 from bench.checkpoint import load_state, save_state
 from bench.context import RunContext
-from bench.errors import BenchError
 from bench.features import FeatureMap
-from bench.record import content_hash
-from bench.seeds import torch_generator
+from protocols.heads.restartable import Batches, run_to_end
 from protocols.heads.virtual_keypoints import VirtualKeypointRegressor
 
 _LOWEST_RATE = 0.2**3 * 0.1
@@ -156,73 +152,35 @@ def train(
         BenchError: where the loss is no longer finite.
     """
     training = _Training(learner, settings, count, seed)
-    path = None if run.partial is None else _state_path(run.partial, key, settings, seed)
-    training.restore(path)
-    saved = time.monotonic()
-    with run.phase("head"), run.progress.task(f"fitting {key}", training.total, done=training.step) as task:
-        while training.step < training.total:
-            loss = training.advance()
-            if not math.isfinite(loss):
-                raise BenchError(
-                    f"{key}: the loss is {loss} after {training.step} of {training.total} steps",
-                    hint="Check that the features are finite, or lower the learning rate.",
-                )
-            if path is not None and time.monotonic() - saved >= save_seconds:
-                training.save(path)
-                saved = time.monotonic()
-            task.advance(status=f"loss {loss:.4f}")
-    if path is not None:
-        path.unlink(missing_ok=True)
-    return training.epoch_losses()
+    run_to_end(training, settings, seed=seed, run=run, key=key, save_seconds=save_seconds)
+    losses: np.ndarray[Any, Any] = np.array(training.losses).reshape(settings.epochs, -1).mean(1)
+    return losses
 
 
 class _Training:
-    """The state of a training between two steps; everything else follows from ``step`` and the seed."""
+    """The state of a training between two steps; everything else follows from their number and the seed."""
 
     def __init__(self, learner: Learner, settings: FitSettings, count: int, seed: int) -> None:
-        self.learner, self.settings, self.count, self.seed = learner, settings, count, seed
-        self.batch_size = min(settings.batch_size, count)
-        self.steps_per_epoch = count // self.batch_size
-        self.total = settings.epochs * self.steps_per_epoch
-        self.step = 0
+        self.learner, self.settings = learner, settings
+        self.batches = Batches(count, settings.batch_size, seed)
+        self.total = settings.epochs * self.batches.per_epoch
         self.losses: list[float] = []
-        self._order: tuple[int, Tensor] | None = None
 
     def advance(self) -> float:
-        epoch, batch = divmod(self.step, self.steps_per_epoch)
-        first = batch * self.batch_size
+        step = len(self.losses)
         optimiser = self.learner.optimiser
         for group in optimiser.param_groups:
-            group["lr"] = self.settings.rate(epoch) * group.get("relative_rate", 1.0)
-        loss = self.learner.loss_and_gradients(self._shuffled(epoch)[first : first + self.batch_size])
+            rate = self.settings.rate(step // self.batches.per_epoch)
+            group["lr"] = rate * group.get("relative_rate", 1.0)
+        loss = self.learner.loss_and_gradients(self.batches.at(step))
         optimiser.step()
-        self.step += 1
         self.losses.append(float(loss))
         return self.losses[-1]
 
-    def epoch_losses(self) -> np.ndarray[Any, Any]:
-        losses: np.ndarray[Any, Any] = np.array(self.losses).reshape(self.settings.epochs, -1).mean(1)
-        return losses
-
     def save(self, path: Path) -> None:
-        numbers = {"step": self.step, "losses": self.losses}
-        save_state(path, self.learner.modules, self.learner.optimiser, numbers)
+        save_state(path, self.learner.modules, self.learner.optimiser, {"losses": self.losses})
 
-    def restore(self, path: Path | None) -> None:
-        if path is None:
-            return
+    def restore(self, path: Path) -> None:
         numbers = load_state(path, self.learner.modules, self.learner.optimiser)
         if numbers is not None:
-            self.step, self.losses = numbers["step"], numbers["losses"]
-
-    def _shuffled(self, epoch: int) -> Tensor:
-        if self._order is None or self._order[0] != epoch:
-            generator = torch_generator(self.seed, "shuffle", epoch)
-            self._order = (epoch, torch.randperm(self.count, generator=generator))
-        return self._order[1]
-
-
-def _state_path(folder: Path, key: str, settings: FitSettings, seed: int) -> Path:
-    """Named by all that the training depends on besides the run's identity."""
-    stem = re.sub(r"[^\w=.-]+", "_", key)
-    return folder / f"{stem}.{content_hash([settings.model_dump(mode='json'), seed])}.training.safetensors"
+            self.losses = numbers["losses"]

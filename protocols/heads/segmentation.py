@@ -6,8 +6,6 @@ Frozen or fine-tuned, the arithmetic is the same: a step reads the features of a
 from __future__ import annotations
 
 import math
-import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,7 @@ from bench.context import RunContext
 from bench.errors import BenchError
 from bench.features import FeatureMap
 from bench.landmarks import UNLABELLED
-from bench.record import content_hash
-from bench.seeds import torch_generator
+from protocols.heads.restartable import Batches, run_to_end
 
 Reader = Callable[[Tensor], FeatureMap]
 """Places in the support set (B,) -> their features, on the run's device."""
@@ -117,27 +114,8 @@ def train_head(
         BenchError: where the loss is no longer finite, or no gradient reaches the network.
     """
     head.to(run.device)
-    training = _Training(head, network, settings, len(shares), seed)
-    path = None if run.partial is None else _state_path(run.partial, key, settings, seed)
-    training.restore(path)
-    saved = time.monotonic()
-    with (
-        run.phase("head"),
-        run.progress.task(f"fitting {key}", settings.steps, done=len(training.losses)) as task,
-    ):
-        while len(training.losses) < settings.steps:
-            loss = training.advance(read, shares)
-            if not math.isfinite(loss):
-                raise BenchError(
-                    f"{key}: the loss is {loss} after {len(training.losses)} of {settings.steps} steps",
-                    hint="Check that the features are finite, or lower learning_rate.",
-                )
-            if path is not None and time.monotonic() - saved >= save_seconds:
-                training.save(path)
-                saved = time.monotonic()
-            task.advance(status=f"loss {loss:.4f}")
-    if path is not None:
-        path.unlink(missing_ok=True)
+    training = _Training(head, network, settings, read, shares, seed)
+    run_to_end(training, settings, seed=seed, run=run, key=key, save_seconds=save_seconds)
     return np.array(training.losses)
 
 
@@ -145,9 +123,17 @@ class _Training:
     """The state of a training between two steps; everything else follows from their number and the seed."""
 
     def __init__(
-        self, head: SegmentationHead, network: nn.Module | None, settings: HeadSettings, count: int, seed: int
+        self,
+        head: SegmentationHead,
+        network: nn.Module | None,
+        settings: HeadSettings,
+        read: Reader,
+        shares: Tensor,
+        seed: int,
     ) -> None:
-        self.settings, self.count, self.seed, self.network = settings, count, seed, network
+        self.settings, self.network, self.read, self.shares = settings, network, read, shares
+        self.batches = Batches(len(shares), settings.batch_size, seed)
+        self.total = settings.steps
         self.modules: dict[str, nn.Module] = {"head": head}
         self.head = head
         rates = [settings.learning_rate]
@@ -161,16 +147,15 @@ class _Training:
         self.rates = rates
         self.optimiser = torch.optim.Adam(groups, weight_decay=settings.weight_decay)
         self.losses: list[float] = []
-        self._order: tuple[int, Tensor] | None = None
 
-    def advance(self, read: Reader, shares: Tensor) -> float:
+    def advance(self) -> float:
         step = len(self.losses)
-        places = self._batch(step)
+        places = self.batches.at(step)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.settings.factor(step)
         self.optimiser.zero_grad(set_to_none=True)
-        scores = self.head(read(places))
-        loss = cross_entropy(scores, shares[places].to(scores.device))
+        scores = self.head(self.read(places))
+        loss = cross_entropy(scores, self.shares[places].to(scores.device))
         loss.backward()
         if self.network is not None and all(p.grad is None for p in self.network.parameters()):
             raise BenchError(
@@ -182,24 +167,10 @@ class _Training:
         self.losses.append(float(loss.detach()))
         return self.losses[-1]
 
-    def _batch(self, step: int) -> Tensor:
-        size = min(self.settings.batch_size, self.count)
-        epoch, batch = divmod(step, self.count // size)
-        if self._order is None or self._order[0] != epoch:
-            generator = torch_generator(self.seed, "shuffle", epoch)
-            self._order = (epoch, torch.randperm(self.count, generator=generator))
-        return self._order[1][batch * size : (batch + 1) * size]
-
     def save(self, path: Path) -> None:
         save_state(path, self.modules, self.optimiser, {"losses": self.losses})
 
-    def restore(self, path: Path | None) -> None:
-        numbers = None if path is None else load_state(path, self.modules, self.optimiser)
+    def restore(self, path: Path) -> None:
+        numbers = load_state(path, self.modules, self.optimiser)
         if numbers is not None:
             self.losses = numbers["losses"]
-
-
-def _state_path(folder: Path, key: str, settings: HeadSettings, seed: int) -> Path:
-    """Named by all that the training depends on besides the run's identity."""
-    stem = re.sub(r"[^\w=.-]+", "_", key)
-    return folder / f"{stem}.{content_hash([settings.model_dump(mode='json'), seed])}.training.safetensors"
