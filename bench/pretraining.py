@@ -30,6 +30,7 @@ from bench.opening import (
     preset_of,
     resolve_options,
 )
+from bench.precision import forbid_tf32
 from bench.progress import Progress
 from bench.record import content_hash
 from bench.seeds import torch_generator
@@ -78,6 +79,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         BenchError: for any name, option, image or folder that cannot work, before the training starts.
     """
     retain_heap()
+    forbid_tf32()
     method = load_method(request.method)
     if not method.presets:
         raise BenchError(f"method {method.name!r} is not trained: it has nothing to pre-train")

@@ -21,7 +21,7 @@ from bench.features import FeatureExtractor, FeatureMap
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
 from bench.seeds import numpy_generator, torch_generator
-from protocols.pairs.correspondence import Cells, match
+from protocols.pairs.correspondence import Cells, describe, find
 from protocols.pairs.points import PairPoints, landmark_points, surface_points
 from protocols.pairs.warped_pairs import (
     Pairing,
@@ -157,7 +157,8 @@ def _match_pairs(
         with run.phase("features"):
             source, *others = (_features(extractor, view.images, options, run.device) for view in views)
         with run.phase("matching"):
-            found = [match(source, points.queries, other, cells=options.cells) for other in others]
+            descriptors = describe(source, points.queries, cells=options.cells)
+            found = [find(descriptors, other, cells=options.cells) for other in others]
         asked.append(points)
         predicted.append(torch.stack([matches.points for matches in found], 1))
     queries, targets, target_visible, counted = (torch.cat(parts) for parts in zip(*asked, strict=True))

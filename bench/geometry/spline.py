@@ -6,6 +6,7 @@ Convention: normalised coordinates are -1 and +1 at the *centres* of the first a
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -20,6 +21,7 @@ ROWS = CONTROLS + 3
 _EPSILON = 1e-5
 _SEARCH_NODES, _SEARCH_EXTENT = 48, 1.5
 _CHUNK_ELEMENTS = 2**24
+_TILE, _SEARCHED_TILES = 8, 6
 
 
 def _lattice(xs: Tensor, ys: Tensor) -> Tensor:
@@ -108,3 +110,47 @@ def nearest_index(points: Tensor, nodes: Tensor) -> Tensor:
     mode = "donot_use_mm_for_euclid_dist"
     parts = (points[:, i : i + chunk] for i in range(0, max(1, points.shape[1]), chunk))
     return torch.cat([torch.cdist(part, nodes, compute_mode=mode).argmin(-1) for part in parts], dim=1)
+
+
+def nearest_in_frame(points: Tensor, nodes: Tensor) -> Tensor:
+    """:func:`nearest_index` among the pixels of a frame, which a warp leaves roughly in order: far fewer are compared.
+
+    No node of a tile of pixels is nearer than the box around the tile. Where the box of the next tile is farther than
+    the nearest node of the tiles that were searched, that node is the nearest of all.
+
+    Shapes:
+        points: (B, N, 2).  nodes: (B, H, W, 2).  returns: (B, N), indices in row order, the first on ties.
+    """
+    height, width = nodes.shape[1:3]
+    flat = nodes.flatten(1, 2)
+    members = _tiles(height, width, nodes.device)
+    if members.shape[0] <= _SEARCHED_TILES:
+        return nearest_index(points, flat)
+    tiles = flat[:, members]
+    low, high = tiles.amin(2).unsqueeze(1), tiles.amax(2).unsqueeze(1)
+    beyond = torch.maximum(low - points.unsqueeze(2), points.unsqueeze(2) - high).clamp_(min=0)
+    boxes = torch.linalg.vector_norm(beyond, dim=3).topk(_SEARCHED_TILES + 1, largest=False)
+    searched = boxes.indices[..., :-1]
+    batch = torch.arange(len(nodes), device=nodes.device)[:, None, None]
+    candidates, index = tiles[batch, searched].flatten(2, 3), members[searched].flatten(2)
+    mode = "donot_use_mm_for_euclid_dist"
+    apart = torch.cdist(points.unsqueeze(2), candidates, compute_mode=mode).squeeze(2)
+    best = apart.amin(2, keepdim=True)
+    found = index.masked_fill(apart > best, height * width).amin(2)
+    # The factor leaves room for the rounding of both distances.
+    unsure = (best.squeeze(2) > boxes.values[..., -1] * (1 - 1e-9)).any(1)
+    if bool(unsure.any()):
+        found[unsure] = nearest_index(points[unsure], flat[unsure])
+    return found
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def _tiles(height: int, width: int, device: torch.device) -> Tensor:
+    """(tiles, side^2): row-order indices of the pixels of each tile; at the border some stand twice."""
+    rows, columns = (
+        torch.arange(math.ceil(n / _TILE) * _TILE).clamp(max=n - 1).reshape(-1, _TILE)
+        for n in (height, width)
+    )
+    index = rows[:, None, :, None] * width + columns[None, :, None, :]
+    return index.flatten(2).flatten(0, 1).to(device)

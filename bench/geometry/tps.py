@@ -29,6 +29,7 @@ from bench.geometry.spline import (
     frame_basis,
     from_unit,
     kernel_gradient,
+    nearest_in_frame,
     nearest_index,
     node_coordinates,
     search_basis,
@@ -206,9 +207,9 @@ class TPSWarp:
             leave the frame land on its border.
         """
         height, width = size
-        nodes = from_unit(self.grid(height, width), size).double().flatten(1, 2)
+        nodes = from_unit(self.grid(height, width), size).double()
         columns, rows = node_coordinates(width), node_coordinates(height)
-        nearest = nearest_index(points.to(nodes), nodes).cpu()
+        nearest = nearest_in_frame(points.to(nodes), nodes).cpu()
         return torch.stack([columns[nearest % width], rows[nearest // width]], -1).to(points.device)
 
     def _nearest_search_node(self, target: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ DESCRIPTOR_LENGTH = 20.0
 """Length that normalised descriptors are given; their dot products are 400 cosines."""
 
 # Score matrices of at most so many elements at once: in the cache of a CPU, enough to fill a GPU.
-_ELEMENTS_AT_ONCE = {"cpu": 2**18, "cuda": 2**25}
+_ELEMENTS_AT_ONCE = {"cpu": 2**19, "cuda": 2**25}
 
 
 def descriptor_exchange_loss(

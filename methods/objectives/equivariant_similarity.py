@@ -54,18 +54,21 @@ def equivariant_similarity_loss(
         if normalise:
             parts = descriptors.split(list(blocks or [descriptors.shape[1]]), dim=1)
             descriptors = torch.cat([F.normalize(part, dim=1) for part in parts], dim=1)
-        distances = _distances(height, width, stride, power).to(descriptors)
+        distances = _distances(height, width, stride, power, descriptors.dtype, descriptors.device)
         loss: Tensor = _ExpectedDistance.apply(descriptors, distances, temperature)
         return loss
 
 
 @lru_cache(maxsize=16)
-def _distances(height: int, width: int, stride: float, power: float) -> Tensor:
-    """|u - v|^power for all pairs of cells in row order, (h w, h w), float64."""
+def _distances(
+    height: int, width: int, stride: float, power: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """|u - v|^power for all pairs of cells in row order, (h w, h w)."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     cells = torch.stack([columns, rows], dim=-1).reshape(-1, 2).double() * stride
     # Not by squared norms and products: differences are exact, and the diagonal is zero.
-    return (cells[:, None] - cells[None]).square().sum(dim=2).sqrt().pow(power)
+    distances = (cells[:, None] - cells[None]).square().sum(dim=2).sqrt().pow(power)
+    return distances.to(device=device, dtype=dtype)
 
 
 class _ExpectedDistance(torch.autograd.Function):

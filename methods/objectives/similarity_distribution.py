@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from bench.features import FeatureMap
 from methods.objectives.precision import full_precision
 
-_PAIRS_AT_ONCE = 4
+# Pairs whose (cells x cells) matrices are held at once: in the cache of a CPU, enough to fill a GPU.
+_PAIRS_AT_ONCE = {"cpu": 4, "cuda": 32}
+_TINY = 1e-12
 
 
 def similarity_distribution_loss(
@@ -48,9 +50,16 @@ def similarity_distribution_loss(
 
 def teacher_distribution(first: FeatureMap, second: FeatureMap, temperature: float) -> Tensor:
     """(B, cells, cells): softmax over the cells of the second image of the teacher's cosines / temperature."""
-    one = F.normalize(first.dense().flatten(2), dim=1)
-    two = F.normalize(second.dense().flatten(2), dim=1)
-    return torch.softmax(one.transpose(1, 2) @ two / temperature, dim=2)
+    # The lengths divide the inner products in place, as the descriptors themselves are never built.
+    scores = first.gram(second)
+    scores /= _lengths(first).unsqueeze(2)
+    scores /= _lengths(second).unsqueeze(1) * temperature
+    return torch.softmax(scores, dim=2)
+
+
+def _lengths(features: FeatureMap) -> Tensor:
+    """(B, cells), never zero."""
+    return torch.stack(features.squared_norms()).sum(0).flatten(1).sqrt_().clamp_min_(_TINY)
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -68,17 +77,22 @@ class _CrossEntropy(torch.autograd.Function):
         pairs, _, cells = first.shape
         total = first.new_zeros((), dtype=torch.float64)
         gradient_first, gradient_second = torch.empty_like(first), torch.empty_like(second)
-        for start in range(0, pairs, _PAIRS_AT_ONCE):
-            part = slice(start, start + _PAIRS_AT_ONCE)
+        at_once = _PAIRS_AT_ONCE.get(first.device.type, _PAIRS_AT_ONCE["cpu"])
+        for start in range(0, pairs, at_once):
+            part = slice(start, start + at_once)
+            one, two = first[part], second[part]
             p = teacher_distribution(teacher_first[part], teacher_second[part], t).to(first)
-            scores = first[part].transpose(1, 2) @ second[part] / t
-            log_mass = torch.logsumexp(scores, dim=2, keepdim=True)
+            scores = (one / t).mT @ two
+            q = torch.softmax(scores, dim=2)
+            # q = exp(score - log_mass), so its largest share tells the mass without another pass of exponentials.
+            log_mass = scores.amax(dim=2) - q.amax(dim=2).log()
             # sum_v p (log_mass - score) = log_mass - sum_v p score, because p sums to one.
-            total += (log_mass.squeeze(2) - (p * scores).sum(2)).sum(dtype=torch.float64)
-            residual = ((scores - log_mass).exp_() - p).div_(t * pairs * cells)
-            gradient_first[part] = second[part] @ residual.transpose(1, 2)
-            gradient_second[part] = first[part] @ residual
-        ctx.save_for_backward(gradient_first, gradient_second)
+            total += (log_mass - torch.linalg.vecdot(p, scores)).sum(dtype=torch.float64)
+            residual = q.sub_(p)
+            gradient_first[part] = two @ residual.mT
+            gradient_second[part] = one @ residual
+        scale = 1 / (t * pairs * cells)
+        ctx.save_for_backward(gradient_first.mul_(scale), gradient_second.mul_(scale))
         return (total / (pairs * cells)).to(first.dtype)
 
     @staticmethod

@@ -18,7 +18,8 @@ Cells = Literal["centred", "strided"]
 in the released DVE code, on the centre of pixel j s / n. The two agree where n = s."""
 
 _TIE = 1e-9
-_CHUNK_ELEMENTS = 2**26
+# Similarities held at once: those of some pairs, or all of one.
+_ELEMENTS_AT_ONCE = {"cpu": 2**22, "cuda": 2**26}
 
 
 class Matches(NamedTuple):
@@ -50,24 +51,41 @@ def match(source: FeatureMap, points: Tensor, target: FeatureMap, *, cells: Cell
     if len(source) != len(target) or source.normalisation != target.normalisation:
         got = f"{len(source)} ({source.normalisation}) and {len(target)} ({target.normalisation})"
         raise BenchError(f"matching needs as many source as target maps, of one normalisation; got {got}")
-    source, target = _precise(source), _precise(target)
+    return find(describe(source, points, cells=cells), target, cells=cells)
+
+
+def describe(source: FeatureMap, points: Tensor, *, cells: Cells = "centred") -> Tensor:
+    """The first half of :func:`match`: descriptors of the cells nearest to the points, (B, N, C).
+
+    Apart, because the points of one source may be sought in several targets.
+    """
+    source = _precise(source)
     height, width = source.size
     last = torch.tensor([width - 1, height - 1])
     index = _cells_of(points.double().cpu(), source, cells).round().clamp(min=torch.zeros(2), max=last)
-    descriptors = source.sample(source.centres(index))
+    return source.sample(source.centres(index))
+
+
+def find(descriptors: Tensor, target: FeatureMap, *, cells: Cells = "centred") -> Matches:
+    """The second half of :func:`match`: the most similar cells of the target.
+
+    Shapes:
+        descriptors: (B, N, C), of :func:`describe`.
+    """
     height, width = target.size
-    chunk = max(1, _CHUNK_ELEMENTS // (len(target) * height * width))
+    budget = _ELEMENTS_AT_ONCE.get(descriptors.device.type, _ELEMENTS_AT_ONCE["cpu"])
+    at_once = max(1, budget // max(1, descriptors.shape[1] * height * width))
     found: list[Tensor] = []
     scores: list[Tensor] = []
-    for part in torch.split(descriptors, chunk, dim=1):
-        similarity = target.similarity(part).flatten(2)
+    for part, queries in zip(target.split(at_once), descriptors.split(at_once), strict=True):
+        similarity = _precise(part).similarity(queries).flatten(2)
         best = similarity.amax(-1, keepdim=True)
         # argmax of booleans: the first cell that is as good as the best.
-        found.append((similarity >= best - _TIE * best.abs()).byte().argmax(-1).cpu())
-        scores.append(best.squeeze(-1).double().cpu())
-    cell = torch.cat(found, dim=1)
+        found.append((similarity >= best - _TIE * best.abs()).byte().argmax(-1))
+        scores.append(best.squeeze(-1))
+    cell = torch.cat(found).cpu()
     predicted = _centres_of(torch.stack([cell % width, cell // width], -1).double(), target, cells)
-    return Matches(predicted, torch.cat(scores, dim=1))
+    return Matches(predicted, torch.cat(scores).double().cpu())
 
 
 def _precise(features: FeatureMap) -> FeatureMap:

@@ -259,6 +259,25 @@ def test_features_that_vanish_give_zeros(normalisation: Normalisation) -> None:
     assert scores.abs().max() == 0
 
 
+@pytest.mark.parametrize("one", [hypercolumn, single, native])
+@pytest.mark.parametrize("size", [(9, 14), (5, 3), (17, 16)])
+def test_gram_is_the_product_of_all_dense_descriptors(one: Maker, size: tuple[int, int]) -> None:
+    """Also between maps of other levels and sizes, and where one side fits its only level."""
+    features = one()
+    levels = tuple(rand(*level.shape[:2], 1 + i, 4, seed=i) for i, level in enumerate(features.levels))
+    for other in (replace(features, size=size), replace(features, levels=levels, size=size)):
+        dense = reference_dense(features).flatten(2)
+        expected = torch.einsum("bcu,bcv->buv", dense, reference_dense(other).flatten(2))
+        assert close(features.gram(other), expected, torch.float64)
+
+
+def test_gram_needs_the_same_channels() -> None:
+    with pytest.raises(BenchError, match="as many maps of the same channels"):
+        hypercolumn().gram(hypercolumn(batch=2))
+    with pytest.raises(BenchError, match=r"\(6, 4, 3\)"):
+        single().gram(hypercolumn(batch=2))
+
+
 @pytest.mark.parametrize("make", [hypercolumn, single])
 def test_gradients_flow_as_through_the_dense_map(make: Maker) -> None:
     features = make()
@@ -285,24 +304,12 @@ def test_slices_join_to_the_whole() -> None:
     features = replace(hypercolumn(batch=5), normalisation="per_level")
     assert len(features) == 5
     assert features.channels == 11
+    assert features.layout == ((5, 1, 1), (4, 3, 5), (2, 17, 16))
     assert equal(FeatureMap.cat(list(features.split(2))), features)
     assert [len(part) for part in features.split(2)] == [2, 2, 1]
     picked = features[[4, 0, 4]]
     assert torch.equal(picked.levels[1], features.levels[1][[4, 0, 4]])
     assert equal(features[torch.tensor([1, 2])], features[1:3])
-
-
-def test_rows_and_back() -> None:
-    features = hypercolumn()
-    assert features.layout == ((5, 1, 1), (4, 3, 5), (2, 17, 16))
-    rows = features.rows()
-    assert rows.shape == (3, 5 + 60 + 544)
-    assert rows.is_contiguous()
-    assert torch.equal(rows[1], torch.cat([level[1].flatten() for level in features.levels]))
-    assert equal(features.from_rows(rows), features)
-    some = features.from_rows(rows[:2])
-    assert len(some) == 2
-    assert some.levels[2].untyped_storage().data_ptr() == rows.untyped_storage().data_ptr()
 
 
 def test_moves_keep_everything_else() -> None:

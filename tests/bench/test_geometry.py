@@ -25,6 +25,7 @@ from bench.geometry import (
     node_coordinates,
     warp_pair,
 )
+from bench.geometry.spline import from_unit, nearest_in_frame, nearest_index
 from tests.goldens import golden
 
 STRENGTHS = st.sampled_from([MATCHING, SINGLE, TRAINING])
@@ -334,6 +335,27 @@ def test_nearest_node_agrees_with_a_kd_tree(monkeypatch: pytest.MonkeyPatch) -> 
         _, index = cKDTree(nodes).query(points[b].numpy())
         expected = np.stack([index % 17 + 0.5, index // 17 + 0.5], -1)
         assert np.abs(moved[b].numpy() - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(40, 61), (64, 64), (9, 130)])
+@pytest.mark.parametrize("strength", [MATCHING, TRAINING, TPSStrength(0.02, 0.2, 0.3, 0.3, 40)])
+def test_nearest_pixel_of_a_frame_is_that_of_all_pixels(strength: TPSStrength, size: tuple[int, int]) -> None:
+    """Inside and far outside of the image, also where a warp folds it, so that few tiles do not hold the answer."""
+    generator = torch.Generator().manual_seed(4)
+    nodes = from_unit(TPSWarp.draw(6, strength, generator).grid(*size), size).double()
+    spread = torch.tensor([2.0 * size[1], 2.0 * size[0]]).double()
+    points = (torch.rand(6, 40, 2, generator=generator, dtype=torch.float64) - 0.25) * spread
+    assert torch.equal(nearest_in_frame(points, nodes), nearest_index(points, nodes.flatten(1, 2)))
+
+
+def test_the_first_of_equally_near_pixels_of_a_frame_is_taken() -> None:
+    """Between four pixels, of which two or four lie in different tiles."""
+    nodes = from_unit(TPSWarp.identity(1).grid(33, 65), (33, 65)).round(decimals=3).double()
+    points = torch.cartesian_prod(torch.arange(66.0), torch.arange(34.0)).double()[None]
+    found = nearest_in_frame(points, nodes)
+    assert torch.equal(found, nearest_index(points, nodes.flatten(1, 2)))
+    first = (points[0, :, 1].long() - 1).clamp(0, 32) * 65 + (points[0, :, 0].long() - 1).clamp(0, 64)
+    assert torch.equal(found[0], first)
 
 
 def test_nodes_carry_the_rounding_of_the_released_code() -> None:

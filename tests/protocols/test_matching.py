@@ -17,7 +17,7 @@ from bench.features import FeatureMap
 from bench.geometry import TPSWarp
 from bench.landmarks import LandmarkSchema
 from protocols.matching import Matching, MatchingOptions
-from protocols.pairs.correspondence import match
+from protocols.pairs.correspondence import _ELEMENTS_AT_ONCE, match
 from protocols.pairs.warped_pairs import (
     PairWarps,
     consecutive_pairs,
@@ -233,14 +233,28 @@ def test_queries_are_rounded_half_to_even_and_clamped() -> None:
     assert match(maps, points, maps).points[0, :, 0].tolist() == [5, 5, 5, 15, 25, 25, 35]
 
 
-def test_ties_go_to_the_first_cell_in_row_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocols.pairs.correspondence._CHUNK_ELEMENTS", 1)
+def test_ties_go_to_the_first_cell_in_row_order() -> None:
     hypercolumn = torch.rand(1, 5, 3, 3, generator=torch.Generator().manual_seed(0))
     maps = FeatureMap((hypercolumn,), (24, 24), (24, 24))
     corners = torch.tensor([[[0.5, 0.5], [3.5, 3.5], [23.5, 0.5], [23.5, 23.5], [0.5, 21.5]]])
     # The outer four cells are copies of the native border.
     expected = [[0.5, 0.5], [0.5, 0.5], [20.5, 0.5], [20.5, 20.5], [0.5, 20.5]]
     assert match(maps, corners, maps).points[0].tolist() == expected
+
+
+def test_pairs_match_alike_together_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(1)
+    levels = (torch.rand(5, 4, 6, 6, generator=generator), torch.rand(5, 9, 3, 3, generator=generator))
+    source = FeatureMap(levels, (12, 12), (24, 24))
+    target = FeatureMap(tuple(level.flip(0) for level in levels), (12, 12), (24, 24))
+    points = 24 * torch.rand(5, 7, 2, generator=generator)
+    together = match(source, points, target)
+    for elements in (1, 2 * 7 * 144):
+        monkeypatch.setitem(_ELEMENTS_AT_ONCE, "cpu", elements)
+        some = match(source, points, target)
+        assert torch.equal(some.points, together.points)
+        torch.testing.assert_close(some.scores, together.scores, rtol=1e-12, atol=0)
+    assert match(source, points[:, :0], target).points.shape == (5, 0, 2)
 
 
 # --- the released code's numbers --------------------------------------------------------------------------
