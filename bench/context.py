@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.extraction import Extraction
+from bench.feature_cache import FeatureCache
 from bench.features import FeatureExtractor, FeatureMap
 from bench.files import write_atomically
 from bench.loading import LoadedSplit
@@ -27,15 +29,21 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """The splits that a protocol reads; ``train`` is None for protocols that need no annotated training images."""
+    """The splits that a protocol reads; ``train`` and ``validation`` are None where it asks for none."""
 
     train: LoadedSplit | None
     test: LoadedSplit
+    validation: LoadedSplit | None = None
 
     def training(self) -> LoadedSplit:
         if self.train is None:
             raise BenchError("this protocol needs an annotated training split, and none was loaded")
         return self.train
+
+    def validating(self) -> LoadedSplit:
+        if self.validation is None:
+            raise BenchError("these options need an annotated validation split, and none was loaded")
+        return self.validation
 
 
 @dataclass
@@ -46,6 +54,7 @@ class RunContext:
         seed: The root seed; draw from ``bench.seeds`` with a purpose, never from a global generator.
         partial: Folder of finished parts of this very run (named by its identity); None: nothing is kept.
         seconds: Wall time by phase, filled by :meth:`phase`.
+        feature_cache: Where the features of whole splits are kept; None: in memory only.
     """
 
     seed: int = 0
@@ -54,6 +63,7 @@ class RunContext:
     progress: Progress = field(default_factory=Progress.silent)
     partial: Path | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    feature_cache: FeatureCache | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -69,20 +79,21 @@ class RunContext:
         images: Tensor,
         what: str = "images",
         size: tuple[int, int] | None = None,
+        *,
+        keep: bool = False,
     ) -> FeatureMap:
         """Frozen features of (N, 3, S, S) uint8 images, in batches, on the run's device.
 
         Args:
             size: Of the dense map that is wanted; finer levels are not kept then.
+            keep: Read them from disk where they were extracted before, and leave them there: for images that other
+                runs ask for too, such as a whole split, and not for what one run draws.
         """
+        wanted = Extraction(extractor, images, what, size, self.batch_size, self.device, self.progress)
         with self.phase("features"):
-            batches = images.split(self.batch_size)
-            track = self.progress.track(batches, f"features of {what}", len(batches))
-            maps = []
-            for batch in track:
-                found = extractor.extract(batch.to(self.device))
-                maps.append(found if size is None else found.defined_at(size).condensed())
-            return FeatureMap.cat(maps)
+            if keep and self.feature_cache is not None:
+                return self.feature_cache.open(wanted)
+            return wanted.in_memory()
 
     def step(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
         """Compute a part of the run, or read it back where an interrupted run of the same identity finished it.

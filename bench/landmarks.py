@@ -181,6 +181,11 @@ class DatasetProvider(ABC):
         del location, options
         return self.train_split, self.test_split
 
+    def validation_split(self, location: str | None, options: BaseModel) -> str | None:
+        """The annotated split, apart from those of evaluation, that choices are made on; None: there is none."""
+        del location, options
+        return None
+
     def pretraining_splits(self, location: str | None, options: BaseModel) -> tuple[str, ...]:
         """The splits whose images pre-training may use (never the test split)."""
         return (self.evaluation_splits(location, options)[0],)

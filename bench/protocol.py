@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.features import Capability, FeatureExtractor
     from bench.landmarks import LandmarkDataset
 
-Role = Literal["train", "test"]
+Role = Literal["train", "validation", "test"]
 Direction = Literal["lower", "higher"]
 Scalar = str | int | float | bool
 
@@ -117,6 +117,11 @@ class Protocol(ABC):
     uses_data: ClassVar[bool] = True
     uses_weights: ClassVar[bool] = True
     baselines: ClassVar[tuple[str, ...]] = ("random",)
+
+    def roles(self, options: Any) -> tuple[Role, ...]:
+        """Which splits are read with these options; ``validation`` is what is chosen by, apart from both others."""
+        del options
+        return ("train", "test") if self.uses_training_split else ("test",)
 
     def view(self, dataset: LandmarkDataset, role: Role, options: Any, seed: int) -> LandmarkDataset:
         """What is read of a split, where that is not all of each image: e.g. cuts around the object's box."""

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
+FeatureType = Literal["float32", "float16"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -27,6 +29,7 @@ class MethodPart(_Part):
     weights_sha256: str
     weights_label: str = Field(description="One line: which weights, trained on what.")
     feature_dim: int
+    feature_dtype: FeatureType = Field(default="float32", description="What features were rounded to.")
 
 
 class ProtocolPart(_Part):
@@ -46,7 +49,7 @@ class DatasetPart(_Part):
     tier: Literal["procedural", "own", "published"]
     options: dict[str, Any]
     preprocessing: dict[str, Any]
-    splits: dict[str, str] = Field(description="Role (train, test) -> name of the split.")
+    splits: dict[str, str] = Field(description="Role (train, validation, test) -> name of the split.")
     fingerprints: dict[str, str] = Field(description="Role -> fingerprint of the split's content.")
     counts: dict[str, int] = Field(description="Role -> number of samples.")
     landmarks: int
@@ -86,7 +89,12 @@ class RunRecord(_Part):
         """Everything that could change the numbers, and nothing else."""
         return {
             "schema_version": self.schema_version,
-            "method": self.method.model_dump(mode="json", include={"name", "options", "weights_sha256"}),
+            # Only where it is not the default: records from before there was a choice keep their ids.
+            "method": self.method.model_dump(
+                mode="json",
+                include={"name", "options", "weights_sha256", "feature_dtype"},
+                exclude_defaults=True,
+            ),
             "protocol": self.protocol.model_dump(mode="json", include={"name", "version", "options"}),
             # The fingerprints say what the data is; its name is that of a folder, which may move.
             "dataset": self.dataset and self.dataset.model_dump(mode="json", exclude={"counts", "name"}),

@@ -15,6 +15,7 @@ from bench import provenance, registry
 from bench.allocator import retain_heap
 from bench.context import EvaluationData, RunContext
 from bench.errors import BenchError, did_you_mean
+from bench.feature_cache import FeatureCache
 from bench.features import FeatureExtractor
 from bench.files import require_writable
 from bench.image_cache import ImageCache
@@ -31,9 +32,10 @@ from bench.opening import (
     preset_of,
     resolve_options,
 )
+from bench.precision import forbid_tf32
 from bench.progress import Progress
 from bench.protocol import Measurement, MetricValue, Protocol, ProtocolOptions, Role
-from bench.record import DatasetPart, MethodPart, MetricPart, ProtocolPart, RunRecord
+from bench.record import DatasetPart, FeatureType, MethodPart, MetricPart, ProtocolPart, RunRecord
 from bench.store import RunStore
 
 
@@ -44,6 +46,7 @@ class RunRequest:
     Attributes:
         checkpoint: Weights of bench or an official checkpoint; None: released, shipped or default ones.
         like: Build the network that this weights file describes, without its weights (for untrained baselines).
+        feature_dtype: float16 rounds features, so that they take half the room on disk; it changes numbers.
         force: Measure again where the record is already there.
     """
 
@@ -57,12 +60,14 @@ class RunRequest:
     protocol_options: Sequence[str] = ()
     train_split: str | None = None
     test_split: str | None = None
+    validation_split: str | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     runs: Path = Path("runs")
     seed: int = 0
     device: str = "auto"
     batch_size: int = 64
     workers: int = 0
+    feature_dtype: FeatureType = "float32"
     force: bool = False
 
 
@@ -85,6 +90,7 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         BenchError: for whatever the user can mend.
     """
     retain_heap()
+    forbid_tf32()
     method = load_method(request.method)
     protocol: Protocol = registry.load("protocols", request.protocol)()
     what = f"protocol {protocol.name!r}"
@@ -114,10 +120,15 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         )
         for role, split in opened.items()
     }
-    data = EvaluationData(train=loaded.get("train"), test=loaded.get("test") or LoadedSplit.empty())
+    data = EvaluationData(
+        train=loaded.get("train"),
+        test=loaded.get("test") or LoadedSplit.empty(),
+        validation=loaded.get("validation"),
+    )
     protocol.check(options, data)
     if network is None:
         network = open_network(wanted, device, progress)
+    network.extractor.half_precision = request.feature_dtype == "float16"
     progress.say(f"[bold]{method.name}[/bold]: {network.label}")
     record = RunRecord(
         status="ok",
@@ -125,8 +136,11 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
             name=method.name,
             options=network.options,
             weights_sha256=network.sha256,
-            weights_label=network.label,
+            weights_label=network.label
+            if request.feature_dtype == "float32"
+            else f"{network.label}; features in float16",
             feature_dim=_feature_dim(network.extractor, request.preprocessing, device),
+            feature_dtype=request.feature_dtype,
         ),
         protocol=ProtocolPart(
             name=protocol.name,
@@ -145,7 +159,10 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         found = None if request.force else store.find(record.id)
         if found is not None and found.status == "ok":
             return RunResult(found, request.runs / f"{record.id}.json", reused=True)
-        context = RunContext(request.seed, device, request.batch_size, progress, partial)
+        kept = FeatureCache.from_environment(
+            network.extractor, {"method": method.name, "options": network.options}
+        )
+        context = RunContext(request.seed, device, request.batch_size, progress, partial, feature_cache=kept)
         record.provenance = provenance.collect(
             device=device, batch_size=request.batch_size, command=sys.argv, precision="float32"
         )
@@ -186,17 +203,40 @@ def _open_splits(
     protocol: Protocol, dataset: OpenedDataset, request: RunRequest, options: ProtocolOptions
 ) -> dict[Role, LandmarkDataset]:
     train, test = dataset.provider.evaluation_splits(dataset.location, dataset.options)
+    roles = protocol.roles(options)
     names: dict[Role, str] = {"test": request.test_split or test}
-    if protocol.uses_training_split:
+    if "train" in roles:
         names["train"] = request.train_split or train
     if names.get("train") == names["test"]:
         raise BenchError(
             f"training and test split are the same: {names['test']!r}", hint="Give --test-split."
         )
+    if "validation" in roles:
+        names["validation"] = _validation_split(protocol, dataset, request, names)
     return {
         role: protocol.view(dataset.open(name), role, options, request.seed)
         for role, name in sorted(names.items())
     }
+
+
+def _validation_split(
+    protocol: Protocol, dataset: OpenedDataset, request: RunRequest, others: dict[Role, str]
+) -> str:
+    chosen = request.validation_split or dataset.provider.validation_split(dataset.location, dataset.options)
+    if chosen is None:
+        there = ", ".join(dataset.provider.splits(dataset.location, dataset.options))
+        raise BenchError(
+            f"protocol {protocol.name!r} with these options needs a validation split, and data set "
+            f"{dataset.request.spec!r} has none of its own; its splits are {there}",
+            hint="Name one with --validation-split, or choose other options of the protocol.",
+        )
+    if chosen in others.values():
+        (role,) = (role for role, name in others.items() if name == chosen)
+        raise BenchError(
+            f"the validation split is that of role {role}: {chosen!r}",
+            hint="Give another --validation-split.",
+        )
+    return chosen
 
 
 def _describe(

@@ -1,11 +1,13 @@
-"""How sure a mean over images is."""
+"""How sure a mean over images is, or any other number that is computed from a sum over images."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bench.errors import BenchError
 from bench.seeds import numpy_generator
@@ -37,18 +39,76 @@ def bootstrap_interval(
         BenchError: where shapes differ, a value is not finite, or nothing is counted.
     """
     total, weight = _checked(sums, counts)
+    _check_amounts(resamples, level)
+    draws = _draws(len(total), resamples, seed, elements=len(total))
+    ratios = np.concatenate([total[drawn].sum(1) / weight[drawn].sum(1) for drawn in draws])
+    low, high = _percentiles(ratios, level)
+    return float(low), float(high)
+
+
+def bootstrap_intervals(
+    tables: ArrayLike,
+    statistics: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    seed: int,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Percentile bootstrap over images of numbers that depend on a sum over images, such as a table of counts.
+
+    Images are drawn as by :func:`bootstrap_interval`; those whose table is all zero are left out beforehand.
+
+    Shapes:
+        tables: (N, ...), what each image adds to the sum.
+        returns: low and high, (M,) each.
+
+    Args:
+        statistics: The M numbers of each of R sums: (R, ...) -> (R, M).
+
+    Raises:
+        BenchError: where a table is not finite, or all of them are zero.
+    """
+    parts = np.asarray(tables, dtype=np.float64)
+    _check_amounts(resamples, level)
+    if parts.ndim == 0 or not np.isfinite(parts).all():
+        raise BenchError(f"a bootstrap needs finite tables (N, ...), got {parts.shape}")
+    flat = parts.reshape(len(parts), math.prod(parts.shape[1:]))
+    flat = flat[flat.any(1)]
+    if not len(flat):
+        raise BenchError("a bootstrap needs at least one image in which something is counted")
+    found = []
+    for drawn in _draws(len(flat), resamples, seed, elements=max(flat.shape)):
+        # How often each image was drawn, times its table: one product sums all resamples.
+        rows = np.arange(len(drawn))[:, None] * len(flat) + drawn
+        times = np.bincount(rows.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        sums = times.astype(np.float64) @ flat
+        found.append(statistics(sums.reshape(-1, *parts.shape[1:])))
+    low, high = _percentiles(np.concatenate(found), level)
+    return low, high
+
+
+def _draws(size: int, resamples: int, seed: int, elements: int) -> Iterator[NDArray[np.int64]]:
+    """Indices (R, size) of the images of some resamples after another.
+
+    Args:
+        elements: Numbers that a resample takes in memory.
+    """
+    generator = numpy_generator(seed, "bootstrap")
+    chunk = max(1, _CHUNK_ELEMENTS // elements)
+    for start in range(0, resamples, chunk):
+        yield generator.integers(size, size=(min(chunk, resamples - start), size))
+
+
+def _percentiles(values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+    """(R, ...) -> (2, ...)."""
+    tail = (1 - level) / 2
+    ends: NDArray[np.float64] = np.quantile(values, [tail, 1 - tail], axis=0)
+    return ends
+
+
+def _check_amounts(resamples: int, level: float) -> None:
     if not 0 < level < 1 or resamples < 1:
         raise BenchError(f"a bootstrap needs 0 < level < 1 and resamples >= 1, got {level} and {resamples}")
-    size = len(total)
-    generator = numpy_generator(seed, "bootstrap")
-    ratios = np.empty(resamples)
-    chunk = max(1, _CHUNK_ELEMENTS // size)
-    for start in range(0, resamples, chunk):
-        drawn = generator.integers(size, size=(min(chunk, resamples - start), size))
-        ratios[start : start + len(drawn)] = total[drawn].sum(1) / weight[drawn].sum(1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def _checked(

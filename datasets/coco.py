@@ -112,6 +112,11 @@ class CocoProvider(DatasetProvider):
             )
         return choice.train, test
 
+    def validation_split(self, location: str | None, options: BaseModel) -> str | None:
+        """``val``, where that is there beside the training and the test split."""
+        known, evaluated = self.splits(location, options), self.evaluation_splits(location, options)
+        return "val" if "val" in known and "val" not in evaluated else None
+
     def pretraining_splits(self, location: str | None, options: BaseModel) -> tuple[str, ...]:
         choice = _options(options)
         known = split_names(_folder(location))

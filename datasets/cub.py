@@ -83,6 +83,9 @@ class CubProvider(DatasetProvider):
         choice = options_of(options, CubOptions, self.name)
         return tuple(PASSEROIDEA_SIZES if choice.division == "passeroidea" else OFFICIAL_SIZES)
 
+    def validation_split(self, location: str | None, options: BaseModel) -> str | None:
+        return "val" if "val" in self.splits(location, options) else None
+
     def open(self, split: str, location: str | None, options: BaseModel) -> ListedDataset:
         choice = options_of(options, CubOptions, self.name)
         require_split(split, self.splits(location, options), self.name)

@@ -18,13 +18,15 @@ def check_landmarks(data: EvaluationData) -> None:
     train, test = data.training(), data.test
     if not test.schema.names:
         raise BenchError(f"{test.name} has no landmarks; a landmark regression needs at least one")
-    if train.schema.names != test.schema.names:
-        raise BenchError(
-            f"{train.name} has {len(train.schema.names)} landmarks and {test.name} {len(test.schema.names)}, "
-            f"or their names or order differ",
-            hint="Choose the same landmarks in both splits.",
-        )
-    for split in (train, test):
+    others = (test,) if data.validation is None else (data.validation, test)
+    for other in others:
+        if train.schema.names != other.schema.names:
+            raise BenchError(
+                f"{train.name} has {len(train.schema.names)} landmarks and {other.name} "
+                f"{len(other.schema.names)}, or their names or order differ",
+                hint="Choose the same landmarks in all splits.",
+            )
+    for split in (train, *others):
         if not split.visible.any():
             raise BenchError(
                 f"{split.name} has no annotated image: none of its landmarks is visible",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from bench.context import Arrays, EvaluationData, RunContext
 from bench.features import Capability, FeatureExtractor
@@ -22,6 +22,7 @@ from protocols.annotations import (
     required_normaliser,
     scoring_notes,
 )
+from protocols.heads.gradient_map import AdamSettings, FitsOnViews
 from protocols.heads.ridge import Floats, PointMap, fit_points
 from protocols.scores.landmarks import (
     DETAIL_METRICS,
@@ -56,11 +57,26 @@ NME_BACKWARD = MetricSpec(
 class DiscoveredOptions(ProtocolOptions):
     """The linear map, and from how many annotated images it is learned."""
 
+    solver: Literal["closed_form", "adam"] = Field(
+        "closed_form",
+        description="closed_form: on the images as they are. adam: by gradients, on warped views of them, as "
+        "Thewlis et al. do; the detector reads views times the annotated images.",
+    )
     alpha: float = Field(
         0.0,
         ge=0,
-        description="Ridge penalty on weights between coordinates in pixels (Rahaman et al.: 0.1; 0: least squares).",
+        description="closed_form: ridge penalty on weights between coordinates in pixels (Rahaman et al.: 0.1; 0: "
+        "least squares).",
     )
+    views: int = Field(
+        10, ge=1, description="adam: warped views of each image. The paper draws new ones in every step."
+    )
+    steps: int = Field(10_000, ge=1, description="adam: steps of each fit. Not published.")
+    batch_size: int = Field(32, ge=1, description="adam: views in a step. Not published.")
+    learning_rate: float = Field(
+        1e-4, gt=0, description="adam: rate, a tenth for the last quarter of the steps."
+    )
+    weight_decay: float = Field(5e-4, ge=0, description="adam: L2 penalty, added to the gradient.")
     counts: tuple[int, ...] = Field(
         (), description="Numbers of annotated images, besides all of them, which are always measured."
     )
@@ -72,16 +88,31 @@ class DiscoveredOptions(ProtocolOptions):
     def _counts_increase(cls, counts: tuple[int, ...]) -> tuple[int, ...]:
         return increasing(counts)
 
+    @model_validator(mode="after")
+    def _one_penalty(self) -> DiscoveredOptions:
+        if self.solver == "adam" and self.alpha > 0:
+            raise ValueError(f"alpha={self.alpha:g} is for solver=closed_form; of adam, set weight_decay")
+        return self
+
+    def settings(self) -> AdamSettings:
+        return AdamSettings(**{name: getattr(self, name) for name in AdamSettings.model_fields})
+
 
 class Discovered(Protocol):
     """Every coordinate of an annotated landmark is a linear function, without intercept, of all discovered ones.
 
-    The map is solved in closed form, in pixels of the image that the method sees (corner origin). Thewlis et al. learn
-    it by stochastic gradients under warps; later work, and Rahaman et al., solve it. Where there are fewer annotated
-    images than coefficients, the solution of least norm is taken, and noted. Numbers of draws are not published; they
-    cost next to nothing here. The draws are those of ``fewshot``. Without a penalty,
-    more images can be worse while they are fewer than the coefficients: 30 landmarks of ``thewlis`` gave 16.4 % from 10
-    video faces and 18.3 % from 20.
+    The map is solved in closed form, in pixels of the image that the method sees (corner origin), as later work and
+    Rahaman et al. have it. Where there are fewer annotated images than coefficients, the solution of least norm is
+    taken, and noted. Numbers of draws are not published; they cost next to nothing here. The draws are those of
+    ``fewshot``. Without a penalty, more images can be worse while they are fewer than the coefficients: 30 landmarks
+    of ``thewlis`` gave 16.4 % from 10 video faces and 18.3 % from 20.
+
+    Thewlis et al. learn it by Adam, with the warps of their training (``solver=adam``, preset ``thewlis``): coordinates
+    then count from the image's centre, which without an intercept makes it another family of maps. What they do not
+    publish, the number of steps, is an option; rate and decay are those of their detector, which the regressor is
+    trained like. The test images are not warped, so that with many annotations warps cost more than they give: 30
+    landmarks of other weights gave, from 1, 5, 10, 20 and all 2,412 video faces, 18.6, 12.9, 11.2, 10.4 and 9.1 %, and
+    in closed form 31.5, 13.3, 11.9, 11.0 and 7.4 % (3 draws; 6 views, 10,000 steps).
 
     The backward error asks the reverse: whether the discovered landmarks depend on the object's pose only, so that
     annotations tell where they are. Landmarks that stay put in the frame are useless forward and good backward: the
@@ -99,7 +130,7 @@ class Discovered(Protocol):
     Options: ClassVar[type[ProtocolOptions]] = DiscoveredOptions
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
-        "thewlis": {"counts": (1, 5, 10, 20)},
+        "thewlis": {"solver": "adam", "counts": (1, 5, 10, 20)},
         "rahaman": {"alpha": 0.1, "counts": (1, 5, 10, 50, 100, 500, 1000)},
         "quick": {"counts": (1, 5, 10, 20)},
     }
@@ -118,11 +149,15 @@ class Discovered(Protocol):
             "discovered/landmarks",
             lambda: {"train": discover(extractor, train, run), "test": discover(extractor, test, run)},
         )
-        learner = _Learner(train, test, _coordinates(found["train"]), _coordinates(found["test"]), options)
-        with run.phase("head"):
-            forward, full = learner.forward(run.seed)
-            backward, reverse = learner.backward(run.seed)
-            limited, drawn = learner.limited(run.seed)
+        fits = None
+        if options.solver == "adam":
+            fits = FitsOnViews.read(extractor, data.training(), options.views, options.settings(), run)
+        learner = _Learner(
+            train, test, _coordinates(found["train"]), _coordinates(found["test"]), options, fits
+        )
+        forward, full = learner.forward(run.seed)
+        backward, reverse = learner.backward(run.seed)
+        limited, drawn = learner.limited(run.seed)
         return Measurement(
             values=(*forward, *backward, *limited),
             per_sample={**annotation_arrays(test), "discovered": found["test"], **full, **reverse, **drawn},
@@ -152,6 +187,9 @@ class _Learner:
 
     Shapes:
         known, unseen: (N, K, 2), float64, discovered landmarks of the training and of the test images.
+
+    Attributes:
+        fits: Instead of the closed form.
     """
 
     train: LoadedSplit
@@ -159,16 +197,21 @@ class _Learner:
     known: Floats
     unseen: Floats
     options: DiscoveredOptions
+    fits: FitsOnViews | None = None
     remarks: list[str] = field(default_factory=list)
 
     def forward(self, seed: int) -> tuple[tuple[MetricValue, ...], Arrays]:
         """From all annotated images."""
-        learned = self._fit(annotated_images(self.train))
+        learned = self._fit(annotated_images(self.train), "all annotations")
         if not learned.determined:
             self.remarks.append(f"all annotated images: {self._least_norm}")
         predictions = torch.from_numpy(learned(self.unseen))
         found = (*scores(predictions, self.test), *detailed_scores(predictions, self.test))
-        arrays = {"predictions": predictions.float().numpy(), "weights": learned.weights}
+        arrays = {
+            "predictions": predictions.float().numpy(),
+            "weights": learned.weights,
+            "origin": np.array(learned.origin),
+        }
         return reported([found], seed), arrays | error_arrays(self.test, predictions)
 
     def limited(self, seed: int) -> tuple[tuple[MetricValue, ...], Arrays]:
@@ -180,7 +223,10 @@ class _Learner:
             supports = [
                 support_order(self.train, draw_seed(seed, draw))[:count] for draw in range(self.options.draws)
             ]
-            learned = [self._fit(support) for support in supports]
+            learned = [
+                self._fit(support, f"annotations={count}/draw={draw}")
+                for draw, support in enumerate(supports)
+            ]
             least_norm += [str(count)] if not all(each.determined for each in learned) else []
             drawn = [torch.from_numpy(each(self.unseen)) for each in learned]
             values += reported([scores(each, self.test) for each in drawn], seed, {"annotations": count})
@@ -228,8 +274,10 @@ class _Learner:
         }
         return reported([[Score(NME_BACKWARD.name, errors)]], seed), arrays
 
-    def _fit(self, examples: list[int]) -> PointMap:
+    def _fit(self, examples: list[int], name: str) -> PointMap:
         """From the discovered to the annotated landmarks of some training images."""
+        if self.fits is not None:
+            return self.fits.fit(examples, f"discovered/{name}")
         points = torch.where(self.train.visible.unsqueeze(-1), self.train.points, 0.0).numpy()
         visible = self.train.visible.numpy()
         return fit_points(

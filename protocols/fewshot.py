@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,22 +13,23 @@ from torch import Tensor
 
 from bench.context import Arrays, EvaluationData, RunContext
 from bench.features import FeatureExtractor, FeatureMap
-from bench.geometry import SINGLE, TPSWarp
 from bench.loading import LoadedSplit
-from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
-from bench.seeds import torch_generator
+from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Role
 from protocols.annotations import (
     annotation_arrays,
     check_landmarks,
     error_arrays,
     scoring_notes,
 )
-from protocols.regression import (
+from protocols.heads.regressor import (
     RegressorOptions,
+    Validation,
+    chosen_notes,
     direct_notes,
     fit_and_predict,
     predict_directly,
     predicts_itself,
+    validation_split,
 )
 from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores
 from protocols.support import (
@@ -40,6 +41,7 @@ from protocols.support import (
     stacked_by_draw,
     support_order,
 )
+from protocols.support_copies import SupportFeatures
 
 _DVE: dict[str, Any] = {
     "counts": (1, 5, 10, 20),
@@ -55,6 +57,7 @@ _BIRDS: dict[str, Any] = {
     "epochs": 2000,
     "cosine_t_max": 2000,
     "weight_decay_above_100": 0.005,
+    "select_epoch": "best_on_validation",
 }
 RECIPES: dict[str, dict[str, Any]] = {"contrast": {}, "dve": _DVE, "birds": _BIRDS}
 """What each recipe changes of the defaults, which are ContrastLandmarks' for faces."""
@@ -76,7 +79,7 @@ class FewShotOptions(RegressorOptions):
     recipe: Literal["contrast", "dve", "birds"] = Field(
         "contrast",
         description="Whose numbers fill in what is not given: ContrastLandmarks' for faces; DVE's, with AMSGrad, a "
-        "constant rate and less weight decay; ContrastLandmarks' for CUB, without warps, for 2000 epochs.",
+        "constant rate and less weight decay; ContrastLandmarks' for CUB, without warps, the best of 2000 epochs.",
     )
     counts: tuple[int, ...] = Field((1, 5, 10, 20, 50, 100), description="Numbers of annotated images.")
     draws: int = Field(3, ge=1, description="Support sets drawn for each count.")
@@ -128,8 +131,8 @@ class FewShot(Protocol):
     Faces are warped as a whole working frame, cropped, and truncated to 8 bits, as in the released code.
     ContrastLandmarks' README trains 1000 epochs, its example script 50; DVE 50.
 
-    Recipe ``birds`` is ContrastLandmarks' for CUB. Its paper reads the epoch that is best on the validation split;
-    here, as everywhere, the number is that after the last epoch.
+    Recipe ``birds`` is ContrastLandmarks' for CUB: every regressor is read after the epoch that is best on the
+    validation split. Everywhere else the number is that after the last epoch.
 
     Reference:
         ContrastLandmarks, Tables 7 and 8; LEAD, Table 5. DVE, section 4 ("limited annotations").
@@ -159,20 +162,26 @@ class FewShot(Protocol):
     }
     metrics: ClassVar[tuple[MetricSpec, ...]] = LANDMARK_METRICS
 
+    def roles(self, options: Any) -> tuple[Role, ...]:
+        return options.roles()  # type: ignore[no-any-return]
+
     def check(self, options: Any, data: EvaluationData) -> None:
         check_landmarks(data)
+        validation_split(options, data)
         check_counts(options.counts, data.training())
 
     def measure(
         self, extractor: FeatureExtractor, data: EvaluationData, options: Any, run: RunContext
     ) -> Measurement:
         train, test = data.training(), data.test.cropped()
-        learner = _Learner(extractor, train, test.images, options, run)
+        validation = validation_split(options, data)
+        learner = _Learner(extractor, train, test.images, validation, options, run)
+        results_by_count: dict[str, list[Arrays]] = {}
         values: list[MetricValue] = []
         per_sample = annotation_arrays(test)
         counts = counts_that_fit(options.counts, train)
-        for count in counts:
-            results = [learner.result(count, draw) for draw in range(options.draws)]
+        for count, results in learner.results(counts).items():
+            results_by_count[f"annotations = {count}:"] = results
             drawn = [torch.from_numpy(result["predictions"]) for result in results]
             values += reported([scores(each, test) for each in drawn], run.seed, {"annotations": count})
             per_sample |= stacked_by_draw(results, [error_arrays(test, each) for each in drawn], count)
@@ -181,7 +190,8 @@ class FewShot(Protocol):
             *(direct_notes(extractor) if _predicts_from_support(extractor) else ()),
             *((_ALL_SEEN,) if extractor.knows_annotations else ()),
             *skipped_notes(options.counts, train),
-            *([_LAST_EPOCH] if options.recipe == "birds" else []),
+            *chosen_notes(results_by_count, options, validation),
+            *([_LAST_EPOCH] if options.recipe == "birds" and options.select_epoch == "last" else []),
         )
         return Measurement(tuple(values), per_sample, notes)
 
@@ -193,97 +203,67 @@ class _Learner:
     extractor: FeatureExtractor
     train: LoadedSplit
     test_images: Tensor
+    validation: LoadedSplit | None
     options: FewShotOptions
     run: RunContext
 
     @cached_property
     def unseen(self) -> FeatureMap:
-        return self.run.features(self.extractor, self.test_images, "test images", self._map_size)
+        return self.run.features(self.extractor, self.test_images, "test images", self._map_size, keep=True)
+
+    @cached_property
+    def watched(self) -> Validation | None:
+        return Validation.read(self.extractor, self.validation, self.options, self.run)
 
     @property
     def _map_size(self) -> tuple[int, int]:
         height, width = self.test_images.shape[-2:]
         return self.options.map_size((height, width))
 
-    def result(self, count: int, draw: int) -> Arrays:
-        return self.run.step(f"fewshot/annotations={count}/draw={draw}", lambda: self._learn(count, draw))
+    def results(self, counts: list[int]) -> dict[int, list[Arrays]]:
+        """By count, of all draws. Draw by draw, because the support sets of a draw share their features."""
+        found: dict[int, list[Arrays]] = {count: [] for count in counts}
+        for draw in range(self.options.draws):
+            drawn = self._drawn(counts, draw)
+            for count in counts:
+                key = f"fewshot/annotations={count}/draw={draw}"
+                found[count].append(self.run.step(key, partial(self._learn, drawn, count, draw)))
+        return found
 
-    def _learn(self, count: int, draw: int) -> Arrays:
+    def _drawn(self, counts: list[int], draw: int) -> SupportFeatures:
         seed = draw_seed(self.run.seed, draw)
-        support = self.train.take(support_order(self.train, seed)[:count])
-        return {**self._predictions(support, seed, count, draw), "support_ids": np.array(support.ids)}
+        drawn = self.train.take(support_order(self.train, seed)[: counts[-1]])
+        return SupportFeatures(
+            self.extractor,
+            drawn,
+            counts,
+            self.options,
+            self.run,
+            seed=seed,
+            size=self._map_size,
+            what=f"support images, draw={draw}",
+        )
 
-    def _predictions(self, support: LoadedSplit, seed: int, count: int, draw: int) -> Arrays:
+    def _learn(self, drawn: SupportFeatures, count: int, draw: int) -> Arrays:
+        support = drawn.drawn.take(list(range(count)))
+        return {**self._predictions(drawn, support, count, draw), "support_ids": np.array(support.ids)}
+
+    def _predictions(self, drawn: SupportFeatures, support: LoadedSplit, count: int, draw: int) -> Arrays:
         if _predicts_from_support(self.extractor):
             return predict_directly(
                 self.extractor, self.run, split=support.cropped(), unseen=self.test_images
             )
-        augment = self.options.augment
-        split = warped_copies(support, seed, self.options, self.run) if augment else support.cropped()
-        name = f"annotations={count}/draw={draw}"
-        learned = self.run.features(self.extractor, split.images, f"support images, {name}", self._map_size)
+        split, learned = drawn.of(count)
         return fit_and_predict(
             self.options.for_count(count),
             self.run,
             learned=learned,
             split=split,
             unseen=self.unseen,
-            seed=seed,
-            key=f"fewshot/{name}",
+            seed=drawn.seed,
+            key=f"fewshot/annotations={count}/draw={draw}",
+            validation=self.watched,
         )
-
-
-def warped_copies(support: LoadedSplit, seed: int, options: FewShotOptions, run: RunContext) -> LoadedSplit:
-    """``floor(copies / n)`` copies of each of n images, but at least one; each with its own warp, cropped.
-
-    Args:
-        seed: Draws the warps: copy c of the image at place r of the support set depends on (seed, r, c) only.
-    """
-    each = max(1, options.copies // len(support))
-    tiled = support.take([place for place in range(len(support)) for _ in range(each)])
-    warps = TPSWarp(
-        torch.cat(
-            [
-                TPSWarp.draw(each, SINGLE, torch_generator(seed, "warps", place)).weights
-                for place in range(len(support))
-            ]
-        )
-    )
-    parts = []
-    with run.phase("warps"):
-        starts = range(0, len(tiled), run.batch_size)
-        for start in run.progress.track(starts, "warping support images", len(starts)):
-            indices = list(range(start, min(start + run.batch_size, len(tiled))))
-            parts.append(_warp(tiled.take(indices), warps[start : start + run.batch_size], options, run))
-    images, points, visible = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    return LoadedSplit(
-        name=tiled.name,
-        fingerprint=tiled.fingerprint,
-        ids=tiled.ids,
-        identities=tiled.identities,
-        images=images,
-        points=points,
-        visible=visible,
-        schema=tiled.schema,
-    )
-
-
-def _warp(
-    split: LoadedSplit, warps: TPSWarp, options: FewShotOptions, run: RunContext
-) -> tuple[Tensor, Tensor, Tensor]:
-    warps = warps.to(run.device)
-    m, side = split.margin, split.images.shape[-1]
-    kept = slice(m, side - m)
-    # The conversion to uint8 truncates, as in the released code.
-    images = warps.warp_images(split.images.to(run.device).float())[..., kept, kept].to(torch.uint8).cpu()
-    points = torch.where(split.visible.unsqueeze(-1), split.points, 0.0).to(run.device)
-    visible = split.visible
-    if options.keypoint_warp == "nearest":
-        moved = warps.move_points_to_nearest_node(points, (side, side))
-    else:
-        moved, found = warps.move_points(points, (side, side))
-        visible = visible & found.cpu()
-    return images, (moved - m).to(split.points).cpu(), visible
 
 
 def _predicts_from_support(extractor: FeatureExtractor) -> bool:

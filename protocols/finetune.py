@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,13 +15,16 @@ from bench.context import Arrays, EvaluationData, RunContext
 from bench.errors import BenchError
 from bench.features import FeatureExtractor, FeatureMap
 from bench.loading import LoadedSplit
-from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
+from bench.progress import Progress
+from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions, Role
 from bench.seeds import derive_seed, torch_generator
 from protocols.annotations import annotation_arrays, check_landmarks, error_arrays, scoring_notes
+from protocols.heads.best_epoch import BestEpoch
 from protocols.heads.fitting import train
+from protocols.heads.regressor import RegressorOptions, chosen_notes, unit_factor, validation_split
 from protocols.heads.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
-from protocols.regression import Regression, RegressorOptions, unit_factor
-from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores
+from protocols.regression import Regression
+from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores, selection_score
 
 _SAVE_SECONDS = 120.0
 """Between two saved states, which here hold a whole network and its optimiser's."""
@@ -45,7 +49,7 @@ class Finetune(Protocol):
     prediction then never depends on the other images of a batch, in training as in testing, and with the network's
     rate at 0 the training is that of the regression protocol, number for number.
 
-    The network is a copy; the number is that after the last epoch.
+    The network is a copy; the number is that after the last epoch, unless ``select_epoch`` says otherwise.
 
     Reference:
         ContrastLandmarks, supplement, section 1.2 and Table 1.
@@ -60,17 +64,22 @@ class Finetune(Protocol):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "quick": Regression.presets["quick"]}
     metrics: ClassVar[tuple[MetricSpec, ...]] = LANDMARK_METRICS
 
+    def roles(self, options: Any) -> tuple[Role, ...]:
+        return options.roles()  # type: ignore[no-any-return]
+
     def check(self, options: Any, data: EvaluationData) -> None:
-        del options
         check_landmarks(data)
+        validation_split(options, data)
 
     def measure(
         self, extractor: FeatureExtractor, data: EvaluationData, options: Any, run: RunContext
     ) -> Measurement:
         train_split, test = data.training().cropped(), data.test.cropped()
+        validation = validation_split(options, data)
 
         def compute() -> Arrays:
             learner = _NetworkAndRegressor(extractor, train_split, options, run)
+            best = None if validation is None else BestEpoch(lambda: learner.score(validation, run))
             losses = train(
                 learner,
                 len(train_split),
@@ -78,16 +87,23 @@ class Finetune(Protocol):
                 seed=derive_seed(run.seed, "fit"),
                 run=run,
                 key="finetune",
+                best=best,
                 save_seconds=_SAVE_SECONDS,
             )
-            return {"predictions": learner.predict(test.images, run).numpy(), "losses": losses}
+            result = {"predictions": learner.predict(test.images, run).numpy(), "losses": losses}
+            if best is not None:
+                result |= {"validation_scores": np.array(best.scores), "chosen_epoch": np.array(best.epoch)}
+            return result
 
         result = run.step("finetune/result", compute)
         predictions = torch.from_numpy(result["predictions"])
         return Measurement(
             values=reported([scores(predictions, test)], run.seed),
             per_sample={**annotation_arrays(test), **result, **error_arrays(test, predictions)},
-            notes=scoring_notes(train_split, test),
+            notes=(
+                *scoring_notes(train_split, test),
+                *chosen_notes({"": [result]}, options, validation),
+            ),
         )
 
 
@@ -105,7 +121,8 @@ class _NetworkAndRegressor:
         self.factor = 1.0
         if options.feature_scale == "unit":
             # Of the pre-trained features, once: the factor is for where the regressor begins.
-            self.factor = unit_factor(run.features(extractor, split.images, "training images", self.size))
+            learned = run.features(extractor, split.images, "training images", self.size, keep=True)
+            self.factor = unit_factor(learned)
         self.network = copy.deepcopy(extractor).to(run.device).requires_grad_(True).eval()
         features = self._features(self.images[:1])
         if not any(level.requires_grad for level in features.levels):
@@ -148,6 +165,12 @@ class _NetworkAndRegressor:
                 for part in features.split(run.batch_size)
             ]
         return to_pixels(torch.cat(predicted), self.image_size)
+
+    def score(self, validation: LoadedSplit, run: RunContext) -> float:
+        """Of network and regressor as they are now."""
+        # The training has a progress bar of its own, and a terminal shows one at a time.
+        quiet = replace(run, progress=Progress.silent())
+        return selection_score(self.predict(validation.images, quiet), validation)
 
     def _features(self, images: Tensor) -> FeatureMap:
         """As the regressor reads them, with gradients."""

@@ -12,7 +12,8 @@ from bench.errors import BenchError
 from bench.features import FeatureExtractor
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Scalar
-from protocols.part_discovery.truth import Counts, Truth, agreement, truths_of
+from bench.statistics import bootstrap_intervals
+from protocols.part_discovery.truth import Counts, Floats, Truth, agreement, truths_of
 
 if TYPE_CHECKING:
     from protocols.part_discovery.models import PartModels
@@ -123,10 +124,9 @@ class Parts(Protocol):
         values = []
         for truth in truths:
             for finder_name in ("k-means", "nmf"):
-                by_draw = [table.sum(0) for table in tables[f"table_{finder_name}_{truth.name}"]]
-                values += _values(finder_name, truth, by_draw, len(test))
-        by_draw = [_table(plane["true"], plane["clusters"]) for plane in planes]
-        values += _values("t-sne", truths[0], by_draw, len(test))
+                values += _values(finder_name, truth, tables[f"table_{finder_name}_{truth.name}"], run.seed)
+        by_draw = [_tables(plane, len(test), truths[0].count, options.n_parts) for plane in planes]
+        values += _values("t-sne", truths[0], np.stack(by_draw), run.seed)
         embedded = {f"t-sne_{name}": np.stack([plane[name] for plane in planes]) for name in planes[0]}
         per_sample = {"ids": np.array(test.ids), **tables, **embedded}
         pictures = _pictures(test.take(shown), read, planes[0], truths[0], _names(truths[0], test))
@@ -143,25 +143,38 @@ def evenly_spread(count: int, most: int) -> list[int]:
     return [i * count // number for i in range(number)]
 
 
-def _values(finder: str, truth: Truth, tables: list[Counts], images: int) -> list[MetricValue]:
-    pairs = [agreement(table) for table in tables]
+def _values(finder: str, truth: Truth, tables: Counts, seed: int) -> list[MetricValue]:
+    """Of tables (draws, N, true, found): summed over images, agreements averaged over draws.
+
+    For the interval, images are drawn, the same ones in every draw.
+    """
     condition: dict[str, Scalar] = {"truth": truth.name, "finder": finder}
+    low, high = bootstrap_intervals(tables.swapaxes(0, 1), _mean_agreements, seed=seed)
     return [
         MetricValue(
             name,
-            float(np.mean(draws)),
+            float(draws.mean()),
             condition,
-            std=float(np.std(draws, ddof=1)) if len(draws) > 1 else None,
-            count=images,
+            low=float(low[metric]),
+            high=float(high[metric]),
+            std=float(draws.std(ddof=1)) if len(draws) > 1 else None,
+            count=tables.shape[1],
         )
-        for name, draws in zip(("nmi", "ari"), zip(*pairs, strict=True), strict=True)
+        for metric, (name, draws) in enumerate(zip(("nmi", "ari"), agreement(tables.sum(1)), strict=True))
     ]
 
 
-def _table(true: Counts, found: Counts) -> Counts:
-    table = np.zeros((int(true.max()) + 1, int(found.max()) + 1), dtype=np.int64)
-    np.add.at(table, (true, found), 1)
-    return table
+def _mean_agreements(sums: Floats) -> Floats:
+    """(resamples, draws, true, found) -> (resamples, 2): both agreements, averaged over draws."""
+    nmi, ari = agreement(sums)
+    return np.stack([nmi.mean(1), ari.mean(1)], 1)
+
+
+def _tables(plane: Arrays, images: int, true: int, found: int) -> Counts:
+    """What k-means and factors are judged by, (N, true, found), of the embedded places of one draw."""
+    tables = np.zeros((images, true, found), dtype=np.int64)
+    np.add.at(tables, (plane["image"], plane["true"], plane["clusters"]), 1)
+    return tables
 
 
 def _notes(models: list[PartModels], test: LoadedSplit) -> tuple[str, ...]:

@@ -18,17 +18,10 @@ from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Role, Scalar
 from bench.seeds import derive_seed
 from bench.zoom import zoomed
-from protocols.regression import (
-    NME_INTEROCULAR,
-    Regression,
-    RegressorOptions,
-    annotation_arrays,
-    annotation_notes,
-    check_annotations,
-    direct_notes,
-    errors_on,
-    predict,
-)
+from protocols.annotations import annotation_arrays, annotation_notes, check_annotations, errors_on
+from protocols.heads.regressor import RegressorOptions, chosen_notes, direct_notes, predict, validation_split
+from protocols.regression import Regression
+from protocols.scores.landmarks import NME_INTEROCULAR
 from protocols.scores.metrics import PerPoint
 from protocols.scores.scale_curve import draw_zoom_curve
 
@@ -96,12 +89,17 @@ class Scale(Protocol):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "quick": Regression.presets["quick"]}
     metrics: ClassVar[tuple[MetricSpec, ...]] = (NME_INTEROCULAR,)
 
+    def roles(self, options: Any) -> tuple[Role, ...]:
+        return options.roles()  # type: ignore[no-any-return]
+
     def view(self, dataset: LandmarkDataset, role: Role, options: Any, seed: int) -> LandmarkDataset:
-        factors = options.train_zoom if role == "train" else options.test_zoom
+        # A validation split stands for what is learned from: unseen sizes are for the test alone.
+        factors = options.test_zoom if role == "test" else options.train_zoom
         return zoomed(dataset, factors, derive_seed(seed, "scale", role))
 
     def check(self, options: Any, data: EvaluationData) -> None:
         check_annotations(data)
+        validation_split(options, data)
         _check_factors(data.training(), "train", options.train_zoom)
         factors = _check_factors(data.test, "test", options.test_zoom)
         if options.test_zoom[1] > options.train_zoom[1] and options.seen(factors).all():
@@ -115,7 +113,10 @@ class Scale(Protocol):
         self, extractor: FeatureExtractor, data: EvaluationData, options: Any, run: RunContext
     ) -> Measurement:
         train, test = data.training().cropped(), data.test.cropped()
-        result = run.step("scale/result", lambda: predict(extractor, train, test, options, run, "scale"))
+        validation = validation_split(options, data)
+        result = run.step(
+            "scale/result", lambda: predict(extractor, train, test, options, run, "scale", validation)
+        )
         errors = errors_on(test, torch.from_numpy(result["predictions"]))
         factors = factors_of(test)
         seen, edges = options.seen(factors), options.edges()
@@ -136,7 +137,12 @@ class Scale(Protocol):
                 "counted": errors.counted.numpy(),
                 "zoom_factors": factors,
             },
-            notes=(*annotation_notes(train, errors), *direct_notes(extractor), *_notes(data)),
+            notes=(
+                *annotation_notes(train, errors),
+                *direct_notes(extractor),
+                *chosen_notes({"": [result]}, options, validation),
+                *_notes(data),
+            ),
             pictures={"zoom_curve": draw_zoom_curve(edges, bins, options.train_zoom)},
         )
 

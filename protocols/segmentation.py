@@ -168,7 +168,7 @@ class _Learner:
 
     @cached_property
     def unseen(self) -> FeatureMap:
-        return self.run.features(self.extractor, self.test.images, "test images", self.size)
+        return self.run.features(self.extractor, self.test.images, "test images", self.size, keep=True)
 
     def result(self, count: int, draw: int) -> Arrays:
         key = f"segmentation/annotations={count}/draw={draw}"

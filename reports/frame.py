@@ -43,8 +43,9 @@ COLUMNS = (
     "reason",
     "record",
 )
-"""Stable names and order. Three are hashes, equal where the thing itself is: ``method_options``,
-``protocol_options``, and ``dataset_content`` (fingerprints, options, splits, preprocessing, landmarks)."""
+"""Stable names and order. Three are hashes, equal where the thing itself is: ``method_options`` (and what features
+were rounded to), ``protocol_options``, and ``dataset_content`` (fingerprints, options, splits, preprocessing,
+landmarks)."""
 
 INTEGERS = ("feature_dim", "landmarks", "protocol_version", "count", "seed")
 FLOATS = ("value", "low", "high", "std")
@@ -198,7 +199,11 @@ def _common(record: RunRecord) -> dict[str, Any]:
         "weights_label": one_line(method.weights_label),
         "feature_dim": method.feature_dim,
         "weights_sha256": one_line(method.weights_sha256)[:_HASH_DIGITS],
-        "method_options": _short_hash(method.options),
+        "method_options": _short_hash(
+            method.options
+            if method.feature_dtype == "float32"
+            else {"options": method.options, "feature_dtype": method.feature_dtype}
+        ),
         **_data(record.dataset),
         "protocol": one_line(protocol.name),
         "preset": one_line(protocol.preset),

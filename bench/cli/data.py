@@ -213,11 +213,14 @@ def _roles(opened: OpenedDataset) -> dict[str, list[str]]:
     roles: dict[str, list[str]] = {}
     try:
         train, test = opened.provider.evaluation_splits(opened.location, opened.options)
+        validation = opened.provider.validation_split(opened.location, opened.options)
         pretraining = opened.provider.pretraining_splits(opened.location, opened.options)
     except BenchError:
         return roles
     roles.setdefault(train, []).append("training")
     roles.setdefault(test, []).append("test")
+    if validation is not None:
+        roles.setdefault(validation, []).append("validation")
     for name in pretraining:
         roles.setdefault(name, []).append("pre-training")
     return roles

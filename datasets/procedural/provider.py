@@ -51,6 +51,10 @@ class RenderedProvider(DatasetProvider):
         del location, options
         return ("pretrain", "train", "test")
 
+    def validation_split(self, location: str | None, options: BaseModel) -> str | None:
+        """Other pictures than those learned from; their landmarks are known, though pre-training ignores them."""
+        return "pretrain" if "pretrain" in self.splits(location, options) else None
+
     def pretraining_splits(self, location: str | None, options: BaseModel) -> tuple[str, ...]:
         """All pictures of the individuals that are not tested on."""
         del location, options

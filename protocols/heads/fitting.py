@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from bench.checkpoint import load_state, save_state
 from bench.context import RunContext
 from bench.features import FeatureMap
+from protocols.heads.best_epoch import BestEpoch
 from protocols.heads.restartable import Batches, run_to_end
 from protocols.heads.virtual_keypoints import VirtualKeypointRegressor
 
@@ -27,6 +28,7 @@ class FitSettings(BaseModel):
     Attributes:
         cosine_t_max: Epoch at which the cosine reaches its lowest rate; beyond ``epochs`` the cosine is
             truncated, as in ContrastLandmarks' runs. None: constant rate (DVE's limited annotations).
+        divide_at: Epochs, counted from 0, from which on the constant rate is a tenth of what it was before.
         beta1: 0.5 in ContrastLandmarks, 0.9 in DVE.
         amsgrad: On in DVE.
     """
@@ -37,14 +39,20 @@ class FitSettings(BaseModel):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     cosine_t_max: int | None = Field(default=None, ge=1)
+    divide_at: tuple[int, ...] = ()
     batch_size: int = Field(default=32, ge=1)
     beta1: float = Field(default=0.5, ge=0, lt=1)
     amsgrad: bool = False
 
+    @model_validator(mode="after")
+    def _one_schedule(self) -> FitSettings:
+        check_schedule(self.cosine_t_max, self.divide_at)
+        return self
+
     def rate(self, epoch: int) -> float:
-        """The learning rate in ``epoch`` = 0, 1, ...; the official scheduler steps before the first epoch."""
+        """The learning rate in ``epoch`` = 0, 1, ...; the official cosine steps before the first epoch."""
         if self.cosine_t_max is None:
-            return self.learning_rate
+            return self.learning_rate * 0.1 ** sum(epoch >= start for start in self.divide_at)
         lowest = self.learning_rate * _LOWEST_RATE
         phase = math.pi * min(epoch + 1, self.cosine_t_max) / self.cosine_t_max
         return lowest + (self.learning_rate - lowest) * (1 + math.cos(phase)) / 2
@@ -60,6 +68,17 @@ class FitSettings(BaseModel):
         )
 
 
+def check_schedule(cosine_t_max: int | None, divide_at: tuple[int, ...]) -> None:
+    """Raise ValueError where the two schedules are asked for at once, or the epochs are not in order."""
+    if any(epoch < 1 for epoch in divide_at) or list(divide_at) != sorted(set(divide_at)):
+        raise ValueError(f"divide_at must be positive and increasing, got {list(divide_at)}")
+    if divide_at and cosine_t_max is not None:
+        raise ValueError(
+            f"divide_at and the cosine schedule exclude each other, got {list(divide_at)} and "
+            f"cosine_t_max={cosine_t_max}: set cosine_t_max=null, or leave divide_at empty"
+        )
+
+
 def fit(
     regressor: VirtualKeypointRegressor,
     features: FeatureMap,
@@ -70,6 +89,7 @@ def fit(
     seed: int,
     run: RunContext,
     key: str,
+    best: BestEpoch | None = None,
     save_seconds: float = 30.0,
 ) -> np.ndarray[Any, Any]:
     """Train the regressor in place, on the run's device: :func:`train` on frozen features.
@@ -79,7 +99,16 @@ def fit(
         returns: (epochs,), float64, the mean loss of each epoch's batches.
     """
     learner = _OnFrozenFeatures(regressor, features, targets, visible, settings, run.device)
-    return train(learner, len(features), settings, seed=seed, run=run, key=key, save_seconds=save_seconds)
+    return train(
+        learner,
+        len(features),
+        settings,
+        seed=seed,
+        run=run,
+        key=key,
+        best=best,
+        save_seconds=save_seconds,
+    )
 
 
 class Learner(Protocol):
@@ -132,6 +161,7 @@ def train(
     seed: int,
     run: RunContext,
     key: str,
+    best: BestEpoch | None = None,
     save_seconds: float = 30.0,
 ) -> np.ndarray[Any, Any]:
     """Train in place on ``count`` images.
@@ -144,6 +174,8 @@ def train(
     Args:
         seed: Of the shuffling.
         key: Names this training within the run.
+        best: Judges what is learned after every epoch; in the end that is as it was after the best one. None: as
+            it is after the last.
 
     Shapes:
         returns: (epochs,), float64, the mean loss of each epoch's batches.
@@ -151,8 +183,11 @@ def train(
     Raises:
         BenchError: where the loss is no longer finite.
     """
-    training = _Training(learner, settings, count, seed)
+    training = _Training(learner, settings, count, seed, best)
+    key = key if best is None else f"{key}/best-epoch"
     run_to_end(training, settings, seed=seed, run=run, key=key, save_seconds=save_seconds)
+    if best is not None:
+        best.put_back(learner.modules)
     losses: np.ndarray[Any, Any] = np.array(training.losses).reshape(settings.epochs, -1).mean(1)
     return losses
 
@@ -160,8 +195,12 @@ def train(
 class _Training:
     """The state of a training between two steps; everything else follows from their number and the seed."""
 
-    def __init__(self, learner: Learner, settings: FitSettings, count: int, seed: int) -> None:
-        self.learner, self.settings = learner, settings
+    def __init__(
+        self, learner: Learner, settings: FitSettings, count: int, seed: int, best: BestEpoch | None
+    ) -> None:
+        self.learner, self.settings, self.best = learner, settings, best
+        if best is not None:
+            best.prepare(learner.modules)
         self.batches = Batches(count, settings.batch_size, seed)
         self.total = settings.epochs * self.batches.per_epoch
         self.losses: list[float] = []
@@ -175,12 +214,22 @@ class _Training:
         loss = self.learner.loss_and_gradients(self.batches.at(step))
         optimiser.step()
         self.losses.append(float(loss))
+        if self.best is not None and len(self.losses) % self.batches.per_epoch == 0:
+            self.best.judge(self.learner.modules)
         return self.losses[-1]
 
     def save(self, path: Path) -> None:
-        save_state(path, self.learner.modules, self.learner.optimiser, {"losses": self.losses})
+        numbers = {"losses": self.losses, "scores": [] if self.best is None else self.best.scores}
+        save_state(path, self._modules(), self.learner.optimiser, numbers)
 
     def restore(self, path: Path) -> None:
-        numbers = load_state(path, self.learner.modules, self.learner.optimiser)
+        numbers = load_state(path, self._modules(), self.learner.optimiser)
         if numbers is not None:
             self.losses = numbers["losses"]
+            if self.best is not None:
+                self.best.scores = numbers["scores"]
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """All that a later call continues from."""
+        kept = {} if self.best is None else {f"best/{name}": it for name, it in self.best.kept.items()}
+        return {**self.learner.modules, **kept}

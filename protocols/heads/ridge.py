@@ -28,14 +28,17 @@ class PointMap:
 
     Attributes:
         determined: Whether there were enough independent examples for one best solution; else it is the smallest.
+        origin: Where coordinates count from, along both axes.
     """
 
     weights: Floats
     determined: bool
+    origin: float = 0.0
 
     def __call__(self, sources: Floats) -> Floats:
         """Shapes: sources: (N, S, 2).  returns: (N, T, 2)."""
-        predicted: Floats = np.einsum("tad,nd->nta", self.weights, sources.reshape(len(sources), -1))
+        flat = sources.reshape(len(sources), -1) - self.origin
+        predicted: Floats = np.einsum("tad,nd->nta", self.weights, flat) + self.origin
         return predicted
 
 

@@ -2,8 +2,8 @@
 
 A head of 50 virtual keypoints for each of K landmarks turns every image into 50K score maps, of which only
 two numbers each are wanted: the expected column and row. Here the maps are resized, exponentiated and
-averaged block by block, in a workspace that stays in the processor's cache, and likewise again in the
-backward pass.
+averaged block by block, in a workspace that stays near the processor. Maps lie innermost, so that every
+operation works on long rows and every resizing is one product of large matrices.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch.autograd.function import once_differentiable
 from bench.errors import BenchError
 from bench.interpolation import resize_matrix
 
-# Cells per block. Measured on one core at 24x24 and 48x48 cells: 2**18 to 2**20 are equally fast, 2**21 (out
-# of cache) up to 1.7 times slower. An accelerator wants few, large kernels instead.
-_CELLS_ON_CPU = 2**19
+# Cells per block. Measured on one core at 24x24 and 48x48 cells: 2**19 to 2**21 are equally fast, 2**17 up to 1.3
+# times slower. An accelerator wants few, large kernels instead.
+_CELLS_ON_CPU = 2**20
 _CELLS_ELSEWHERE = 2**26
 
 
@@ -55,120 +55,148 @@ def spatial_soft_argmax(native_logits: Sequence[Tensor], size: tuple[int, int], 
 class _SoftArgmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, size: tuple[int, int], multiplier: float, *levels: Tensor) -> Tensor:
-        batch, maps = levels[0].shape[:2]
-        rows = tuple(_as_rows(level) for level in levels)
-        blocks = _Blocks(rows, size, multiplier)
-        moments = rows[0].new_empty(3, maps * batch)
-        largest = rows[0].new_empty(maps * batch, 1)
-        for at, logits in blocks:
-            largest[at] = logits.amax(1, keepdim=True)
-            mass = logits.sub_(largest[at]).exp2_()
-            # Three rows times many columns: the other way round the product is several times slower.
-            moments[:, at] = blocks.moments @ mass.T
-        total = moments[2:]
-        expected = moments[:2] / total
         ctx.size, ctx.multiplier = size, multiplier
-        ctx.save_for_backward(largest, total, expected, *rows)
-        return expected.T.reshape(maps, batch, 2).transpose(0, 1)
+        ctx.save_for_backward(*levels)
+        maps_last = [level.permute(0, 2, 3, 1) for level in levels]
+        points = levels[0].new_empty(*levels[0].shape[:2], 2)
+        block = SoftArgmaxBlock(maps_last, size, multiplier)
+        for images, maps in block.walk():
+            points[images, maps] = block.points([level[images, ..., maps] for level in maps_last]).mT
+        return points
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        largest, total, expected, *rows = ctx.saved_tensors
-        batch, maps = gradient.shape[:2]
-        towards = gradient.transpose(0, 1).reshape(-1, 2).T
-        # d(G . e) / d(logit at cell u) = multiplier * p(u) * (G . u - G . e), with p = mass / total.
-        offset = (towards * expected).sum(0, keepdim=True)
-        coefficients = (torch.cat([towards, -offset]) * (ctx.multiplier / total)).T.contiguous()
-        blocks = _Blocks(rows, ctx.size, ctx.multiplier)
-        gradients = tuple(torch.empty_like(level) for level in rows)
-        for at, logits in blocks:
-            mass = logits.sub_(largest[at]).exp2_()
-            blocks.resize_transposed(mass, coefficients[at], gradients, at)
-        as_given = (g.view(maps, batch, *g.shape[1:]).transpose(0, 1) for g in gradients)
-        return (None, None, *as_given)
+        maps_last = [level.permute(0, 2, 3, 1) for level in ctx.saved_tensors]
+        gradients = [torch.empty_like(level) for level in maps_last]
+        block = SoftArgmaxBlock(maps_last, ctx.size, ctx.multiplier)
+        for images, maps in block.walk():
+            block.points([level[images, ..., maps] for level in maps_last])
+            block.write_gradients(gradient[images, maps].mT, [g[images, ..., maps] for g in gradients])
+        return (None, None, *(g.permute(0, 3, 1, 2) for g in gradients))
 
 
-def _as_rows(level: Tensor) -> Tensor:
-    """(B, M, h, w) -> (M B, h, w); a view of what one matrix product over all images leaves in memory."""
-    return level.transpose(0, 1).reshape(-1, *level.shape[2:])
-
-
-class _Blocks:
-    """Walks over the maps in blocks: resized, summed over levels, scaled so that ``exp2`` gives the soft-max.
+class SoftArgmaxBlock:
+    """The workspace in which a part of the images and maps is worked on.
 
     ``exp2`` with log2(e) folded into the scale has none of the slow paths that ``exp`` takes on the deep
     underflows of a saturated soft-max.
 
-    Iterating yields (slice of rows, logits (n, H W)); the logits are a workspace that the caller may
-    overwrite and that the next block overwrites.
+    Args:
+        levels: All that is to be worked on; their shapes, dtype and device matter here, not their values.
+        size: (H, W) on which the maps are defined.
+        multiplier: As in :func:`spatial_soft_argmax`.
+        unit: Maps that belong together: a block has whole units.
+
+    Shapes:
+        levels: each (B, h_l, w_l, M).
     """
 
-    def __init__(self, levels: Sequence[Tensor], size: tuple[int, int], multiplier: float) -> None:
-        self.levels, self.size = levels, size
-        self.scale = multiplier * math.log2(math.e)
-        height, width = size
+    def __init__(
+        self, levels: Sequence[Tensor], size: tuple[int, int], multiplier: float, unit: int = 1
+    ) -> None:
         like = levels[0]
+        self.size, self.multiplier = size, multiplier
+        self.all_images, self.all_maps, self.unit = like.shape[0], like.shape[3], unit
+        height, width = size
         cells = _CELLS_ON_CPU if like.device.type == "cpu" else _CELLS_ELSEWHERE
-        self.count = len(like)
-        self.length = max(1, min(self.count, cells // (height * width)))
-        self.full = like.new_empty(self.length, height * width)
-        self.other = torch.empty_like(self.full)
-        self.moments = _cell_moments(size, like)
+        self.maps_at_once = max(unit, cells // (height * width))
+        length = min(self.maps_at_once, self.all_images * self.all_maps)
+        self._full = like.new_empty(length * height * width)
+        self.x, self.y = (
+            torch.linspace(-1, 1, n, dtype=like.dtype, device=like.device) for n in (width, height)
+        )
+        self.x_moments = torch.stack([torch.ones_like(self.x), self.x])
+        self.y_moments = torch.stack([torch.ones_like(self.y), self.y])
         # A level that already has the map's size is added as it is. All others stand one above the other
         # after their columns are resized, so that one product resizes the rows and sums over the levels.
-        self.resized = [i for i, level in enumerate(levels) if tuple(level.shape[1:]) != size]
+        self.scale = multiplier * math.log2(math.e)
+        self.resized = [i for i, level in enumerate(levels) if tuple(level.shape[1:3]) != size]
         self.unchanged = [i for i in range(len(levels)) if i not in self.resized]
+        self.heights = [levels[i].shape[1] for i in self.resized]
+        self.on_columns = [resize_matrix(width, levels[i].shape[2], like) for i in self.resized]
+        # Also for the slopes, which are needed when the half-resized levels are not.
+        self._side = like.new_empty(length * max(height, sum(self.heights)) * width)
         if self.resized:
-            self.heights = [levels[i].shape[1] for i in self.resized]
-            widths = [levels[i].shape[2] for i in self.resized]
-            self.on_columns = [resize_matrix(width, w, like).T.contiguous() for w in widths]
             self.on_rows = torch.cat([resize_matrix(height, h, like) for h in self.heights], dim=1)
-            self.side = like.new_empty(self.length, sum(self.heights), width)
 
-    def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
-        for start in range(0, self.count, self.length):
-            at = slice(start, min(start + self.length, self.count))
-            yield at, self._resize(at)
+    def walk(self) -> Iterator[tuple[slice, slice]]:
+        """Parts of the images and of the maps that fill the workspace, in parts of about equal size."""
+        units = self.all_maps // self.unit
+        parts = -(-self.all_maps // max(self.unit, self.maps_at_once // self.unit * self.unit))
+        images = max(1, self.maps_at_once // self.all_maps)
+        for start in range(0, self.all_images, images):
+            for part in range(parts):
+                first, last = (self.unit * (units * p // parts) for p in (part, part + 1))
+                yield slice(start, min(start + images, self.all_images)), slice(first, last)
 
-    def _resize(self, at: slice) -> Tensor:
-        n = at.stop - at.start
-        full = self.full[:n]
-        maps = full.view(n, *self.size)
+    def points(self, levels: Sequence[Tensor]) -> Tensor:
+        """Expected coordinates; the masses stay in the workspace for :meth:`write_gradients`.
+
+        Shapes:
+            levels: each (b, h_l, w_l, n).  returns: (b, 2, n), x and y.
+        """
+        mass = self._resize(levels)
+        # Two steps: a maximum over long rows is several times faster than one over short columns.
+        largest = mass.amax(1).amax(1)
+        images, height, width, maps = mass.shape
+        flat = mass.view(images, height * width, maps)
+        torch.sub(flat, largest.unsqueeze(1), out=flat).exp2_()
+        by_column = (self.y_moments @ mass.view(images, height, -1)).view(images, 2, width, maps)
+        moments = self.x_moments @ by_column
+        self.mass, self.total = mass, moments[:, 0, 0]
+        self.expected = torch.stack([moments[:, 0, 1], moments[:, 1, 0]], dim=1) / self.total.unsqueeze(1)
+        return self.expected
+
+    def write_gradients(self, towards: Tensor, gradients: Sequence[Tensor]) -> None:
+        """The derivative of (``towards`` * points).sum() by the levels that :meth:`points` was given last.
+
+        Shapes:
+            towards: (b, 2, n).  gradients: each (b, h_l, w_l, n), overwritten; may be those levels themselves.
+        """
+        # d(G . e) / d(logit at cell u) = multiplier * p(u) * (G . u - G . e), with p = mass / total.
+        towards = towards.contiguous() * (self.multiplier / self.total).unsqueeze(1)
+        offset = (towards * self.expected).sum(1, keepdim=True)
+        across = towards[:, :1] * self.x[:, None] - offset
+        down = towards[:, 1:] * self.y[:, None]
+        slope = _shaped(self._side, self.mass.shape)
+        torch.add(down.unsqueeze(2), across.unsqueeze(1), out=slope)
+        self._resize_transposed(self.mass.mul_(slope), gradients)
+
+    def _resize(self, levels: Sequence[Tensor]) -> Tensor:
+        images, _, _, maps = levels[0].shape
+        height, width = self.size
+        full = _shaped(self._full, (images, height, width, maps))
         if self.resized:
-            parts = torch.split(self.side[:n], self.heights, dim=1)
-            for i, part, columns in zip(self.resized, parts, self.on_columns, strict=True):
-                part.copy_(self.levels[i][at] @ columns)
-            torch.bmm((self.on_rows * self.scale).expand(n, -1, -1), self.side[:n], out=maps)
-            for i in self.unchanged:
-                maps.add_(self.levels[i][at], alpha=self.scale)
+            side = _shaped(self._side, (images, sum(self.heights), width, maps))
+            for i, part, columns in zip(
+                self.resized, side.split(self.heights, dim=1), self.on_columns, strict=True
+            ):
+                torch.matmul(columns, levels[i], out=part)
+            rows = (self.on_rows * self.scale).expand(images, -1, -1)
+            torch.bmm(rows, side.flatten(2), out=full.flatten(2))
+            added = self.unchanged
         else:
-            first, *others = self.unchanged
-            torch.mul(self.levels[first][at], self.scale, out=maps)
-            for i in others:
-                maps.add_(self.levels[i][at], alpha=self.scale)
+            first, *added = self.unchanged
+            torch.mul(levels[first], self.scale, out=full)
+        for i in added:
+            full.add_(levels[i], alpha=self.scale)
         return full
 
-    def resize_transposed(
-        self, mass: Tensor, coefficients: Tensor, gradients: Sequence[Tensor], at: slice
-    ) -> None:
-        """Write ``mass * (coefficients @ moments)``, at native resolution, into ``gradients[...][at]``."""
-        n = len(mass)
-        slope = torch.mm(coefficients, self.moments, out=self.other[:n])
-        maps = mass.mul_(slope).view(n, *self.size)
+    def _resize_transposed(self, full: Tensor, levels: Sequence[Tensor]) -> None:
+        """The adjoint of :meth:`_resize`, but for the scale."""
+        images, _, width, maps = full.shape
         for i in self.unchanged:
-            gradients[i][at] = maps
-        if self.resized:
-            torch.bmm(self.on_rows.T.expand(n, -1, -1), maps, out=self.side[:n])
-            parts = torch.split(self.side[:n], self.heights, dim=1)
-            for i, part, columns in zip(self.resized, parts, self.on_columns, strict=True):
-                gradients[i][at] = part @ columns.T
+            levels[i].copy_(full)
+        if not self.resized:
+            return
+        side = _shaped(self._side, (images, sum(self.heights), width, maps))
+        torch.bmm(self.on_rows.T.expand(images, -1, -1), full.flatten(2), out=side.flatten(2))
+        for i, part, columns in zip(
+            self.resized, side.split(self.heights, dim=1), self.on_columns, strict=True
+        ):
+            levels[i].copy_(columns.T @ part)
 
 
-def _cell_moments(size: tuple[int, int], like: Tensor) -> Tensor:
-    """(3, H W): x, y and 1 of every cell, so that one product gives the first moments and the total mass."""
-    height, width = size
-    y = torch.linspace(-1, 1, height, dtype=like.dtype, device=like.device)
-    x = torch.linspace(-1, 1, width, dtype=like.dtype, device=like.device)
-    ones = torch.ones(height, width, dtype=like.dtype, device=like.device)
-    return torch.stack([x.expand(height, -1), y[:, None].expand(-1, width), ones]).flatten(1)
+def _shaped(memory: Tensor, shape: Sequence[int]) -> Tensor:
+    return memory[: math.prod(shape)].view(shape)

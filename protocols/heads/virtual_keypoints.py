@@ -13,15 +13,15 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.features import FeatureMap
+from protocols.heads.landmark_loss import regression_loss
+from protocols.heads.one_pass import OnePass
 from protocols.heads.soft_argmax import spatial_soft_argmax
 
 VIRTUAL_KEYPOINTS = 50
 MULTIPLIER = 100.0
-LOSS_FACTOR = 10.0
 
 # Native logits held at once, in elements: all maps of 5 landmarks of a 3840-d hypercolumn and 32 images fit.
 _ELEMENTS_AT_ONCE = 2**24
@@ -76,88 +76,58 @@ class VirtualKeypointRegressor(nn.Module):
 
     def forward(self, features: FeatureMap) -> Tensor:
         """Shapes: returns: (B, K, 2), normalised coordinates."""
-        parts = [self._predict(features, *self._weights(group)) for group in self._groups(features)]
+        parts = []
+        for group in self._groups(features):
+            points = self._soft_argmax(features, group).reshape(len(features), -1, 2 * self.virtual)
+            parts.append(torch.einsum("kav,bkv->bka", self.linear_weight[group], points))
         return torch.cat(parts, dim=1)
 
     def virtual_keypoints(self, features: FeatureMap) -> Tensor:
         """Shapes: returns: (B, K, virtual, 2), normalised coordinates."""
-        parts = [self._soft_argmax(features, self._weights(group)[0]) for group in self._groups(features)]
+        parts = [self._soft_argmax(features, group) for group in self._groups(features)]
         return torch.cat(parts, dim=1).reshape(-1, self.landmarks, self.virtual, 2)
 
     def loss_and_gradients(self, features: FeatureMap, targets: Tensor, visible: Tensor) -> Tensor:
         """:func:`regression_loss` of a batch; its gradients replace ``grad`` of the two weights.
 
-        Equal to ``backward()`` of the loss. Landmarks share nothing, so that they are taken in groups whose
-        score maps fit in memory together. Levels of the features that require gradients (leaves, such as detached
-        outputs of a network) have theirs in ``grad`` afterwards.
+        Equal to ``backward()`` of the loss, see :mod:`protocols.heads.one_pass`. Levels of the features that
+        require gradients (leaves, such as detached outputs of a network) have theirs in ``grad`` afterwards.
 
         Shapes:
             targets: (B, K, 2), normalised coordinates.  visible: (B, K), bool.  returns: (), detached.
         """
+        step = OnePass(features, targets, visible, self.multiplier)
         for parameter in self.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.empty_like(parameter)
-        total = self.score_weight.new_zeros(())
-        learned = [level for level in features.levels if level.requires_grad]
-        for level in learned:
-            level.grad = torch.zeros_like(level)
-        for group in self._groups(features):
-            weights = [w.detach().requires_grad_() for w in self._weights(group)]
-            predicted = self._predict(features, *weights)
-            share = (group.stop - group.start) / self.landmarks
-            loss = share * regression_loss(predicted, targets[:, group], visible[:, group])
-            gradients = torch.autograd.grad(loss, [*weights, *learned])
-            for weight, gradient in zip(self._gradients(group), gradients[:2], strict=True):
-                weight.copy_(gradient)
-            for level, gradient in zip(learned, gradients[2:], strict=True):
-                assert level.grad is not None
-                level.grad += gradient
-            total += loss.detach()
-        return total
+        assert self.score_weight.grad is not None
+        assert self.linear_weight.grad is not None
+        with torch.no_grad():
+            for group in self._groups(features):
+                rows = self._rows(group)
+                step.take(
+                    group,
+                    self.score_weight[rows],
+                    self.linear_weight[group],
+                    self.score_weight.grad[rows],
+                    self.linear_weight.grad[group],
+                )
+        step.give_feature_gradients(features)
+        return regression_loss(step.predicted, targets, visible)
 
-    def _predict(self, features: FeatureMap, scores: Tensor, linear: Tensor) -> Tensor:
-        points = self._soft_argmax(features, scores)
-        return torch.einsum("kav,bkv->bka", linear, points.reshape(len(points), len(linear), -1))
-
-    def _soft_argmax(self, features: FeatureMap, scores: Tensor) -> Tensor:
-        return spatial_soft_argmax(features.project_native(scores), features.size, self.multiplier)
+    def _soft_argmax(self, features: FeatureMap, group: slice) -> Tensor:
+        native = features.project_native(self.score_weight[self._rows(group)])
+        return spatial_soft_argmax(native, features.size, self.multiplier)
 
     def _groups(self, features: FeatureMap) -> Iterator[slice]:
+        """Landmarks share nothing: they are taken in groups whose score maps fit in memory together."""
         cells = sum(height * width for _, height, width in features.layout)
         length = max(1, _ELEMENTS_AT_ONCE // (len(features) * self.virtual * cells))
         for start in range(0, self.landmarks, length):
             yield slice(start, min(start + length, self.landmarks))
 
-    def _weights(self, group: slice) -> tuple[Tensor, Tensor]:
-        return self.score_weight[self._rows(group)], self.linear_weight[group]
-
-    def _gradients(self, group: slice) -> tuple[Tensor, Tensor]:
-        scores, linear = self.score_weight.grad, self.linear_weight.grad
-        assert scores is not None
-        assert linear is not None
-        return scores[self._rows(group)], linear[group]
-
     def _rows(self, group: slice) -> slice:
         return slice(group.start * self.virtual, group.stop * self.virtual)
-
-
-def regression_loss(
-    predicted: Tensor, targets: Tensor, visible: Tensor, factor: float = LOSS_FACTOR
-) -> Tensor:
-    """Smooth L1 (beta 1) between ``factor`` times prediction and target, the mean over all B x K x 2 numbers.
-
-    Invisible landmarks count as zero on both sides and still count in the mean, as in the official loss of
-    partly visible landmarks.
-
-    Shapes:
-        predicted, targets: (B, K, 2), normalised coordinates; targets may be anything where invisible.
-        visible: (B, K), bool.  returns: ().
-    """
-    seen = visible.unsqueeze(-1)
-    zero = predicted.new_zeros(())
-    return F.smooth_l1_loss(
-        torch.where(seen, factor * predicted, zero), torch.where(seen, factor * targets, zero), beta=1.0
-    )
 
 
 def to_normalised(points: Tensor, image_size: tuple[int, int]) -> Tensor:

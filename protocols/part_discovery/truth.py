@@ -18,6 +18,7 @@ from bench.landmarks import UNLABELLED
 from bench.loading import LoadedSplit
 
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 NOT_ASKED = -1
 """In a map of truths: this pixel does not count."""
@@ -116,17 +117,42 @@ def contingency(found: Tensor, truth: Truth, parts: int) -> Counts:
     return torch.stack(tables).numpy()
 
 
-def agreement(table: Counts) -> tuple[float, float]:
-    """(normalised mutual information, adjusted Rand index) of a contingency table (true, found).
+def agreement(tables: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Normalised mutual information and adjusted Rand index of contingency tables, in double precision.
 
-    Reference:
-        scikit-learn: arithmetic mean of the two entropies; pairs of places, adjusted for chance.
+    Mutual information is divided by the arithmetic mean of the two entropies; the Rand index counts pairs of places.
+    Both are 1 where neither labelling tells any two places apart, as in scikit-learn, which takes labels instead.
+
+    Shapes:
+        tables: (..., true parts, found parts), whole numbers.  returns: (...,) twice.
     """
-    # Imported here: it takes long to load, and whoever lists protocols scores nothing.
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score  # noqa: PLC0415
+    counts = np.asarray(tables, dtype=np.float64)
+    true, found = counts.sum(-1), counts.sum(-2)
+    total = true.sum(-1)
+    by_chance = true[..., :, None] * found[..., None, :] / np.maximum(total, 1)[..., None, None]
+    information = _times_log(counts, by_chance).sum((-2, -1))
+    whole = total[..., None]
+    entropies = -(_times_log(true, whole).sum(-1) + _times_log(found, whole).sum(-1)) / 2
+    nmi = np.divide(information.clip(0), entropies, out=np.ones_like(total), where=entropies > 0)
 
-    true, found = (np.repeat(index.ravel(), table.ravel()) for index in np.indices(table.shape))
-    return float(normalized_mutual_info_score(true, found)), float(adjusted_rand_score(true, found))
+    together = _pairs(counts).sum((-2, -1))
+    in_true, in_found = _pairs(true).sum(-1), _pairs(found).sum(-1)
+    expected = in_true * in_found / np.maximum(_pairs(total), 1)
+    most = (in_true + in_found) / 2
+    ari = np.divide(together - expected, most - expected, out=np.ones_like(total), where=most > expected)
+    return nmi, ari
+
+
+def _times_log(counts: Floats, reference: Floats) -> Floats:
+    """counts * log(counts / reference), 0 where nothing is counted."""
+    ratio = np.divide(counts, reference, out=np.ones_like(counts), where=counts > 0)
+    product: Floats = counts * np.log(ratio)
+    return product
+
+
+def _pairs(counts: Floats) -> Floats:
+    pairs: Floats = counts * (counts - 1) / 2
+    return pairs
 
 
 def _landmarks(split: LoadedSplit) -> Truth:

@@ -89,6 +89,18 @@ def scores(predictions: Tensor, test: LoadedSplit) -> tuple[Score, ...]:
     return (*found, *(Score(spec.name, rule(*points)) for spec, rule in rules))
 
 
+def selection_rule(split: LoadedSplit) -> MetricSpec:
+    """The metric by which one of several predictions of the landmarks of ``split`` is chosen."""
+    return NME_INTEROCULAR if has_normaliser(split) else PCK_CL
+
+
+def selection_score(predictions: Tensor, split: LoadedSplit) -> float:
+    """:func:`selection_rule` of predictions (N, K, 2), with its sign turned where lower is better."""
+    rule = selection_rule(split)
+    value = next(score for score in scores(predictions, split) if score.metric == rule.name).per_point.mean()
+    return value if rule.direction == "higher" else -value
+
+
 def detailed_scores(predictions: Tensor, test: LoadedSplit) -> tuple[Score, ...]:
     """Accuracies landmark by landmark, where there are few, and the curve over distances."""
     points = _points(predictions, test)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from bench.tables import CellRun, Training
-from reports.tables.measurements import bird_landmarks, face_fewshot, face_matching, face_regression
+from reports.tables.measurements import (
+    DVE_REGRESSOR,
+    bird_landmarks,
+    face_fewshot,
+    face_matching,
+    face_regression,
+)
 from reports.tables.rows import Row
 from reports.tables.weights import contrast, dve, projected_random
 
 _HYPERCOLUMNS = {"ResNet18": 960, "ResNet50-half": 1920, "ResNet50": 3840}
 _LARGEST_PROJECTION = 1280
+_DVE_ON_BIRDS = ("weight_decay_above_100=0.0005",)
+"""The README of ContrastLandmarks: with more than 100 annotated images, less decay for DVE's features than for its own."""
 TEST_SELECTION = "the baseline is the best of 2,000 epochs on the test set, which is not imitated"
 
 
@@ -48,13 +56,18 @@ def projection(row: Row) -> int | None:
 
 
 def dve_cell(row: Row, **changes: Any) -> CellRun | None:
-    """A row of DVE in another paper, on that paper's protocol."""
+    """A row of DVE in another paper, on that paper's protocol; regressions that are DVE's own, with its regressor."""
     trained_on = row.pretrained_on.partition(" (")[0]
     # A tick that is printed in the wrong column: LEAD's supplement quotes the row as in the wild.
     wild = trained_on == "CelebA" and row.settings.get("proj") == "yes"
     weights = dve(row.network, row.dim, "CelebA in-the-wild" if wild else trained_on)
     if row.network == "Smallnet":
         changes = {"preprocessing": "dve-70", **changes}
+    # Those in the wild are not in DVE's log: later papers measured them.
+    if row.protocol == "regression" and trained_on == "CelebA" and not wild:
+        changes = {"paper_options": DVE_REGRESSOR, **changes}
+    if row.protocol == "pck":
+        changes = {"paper_options": _DVE_ON_BIRDS, **changes}
     return by_protocol(row, "dve", weights, **changes)
 
 

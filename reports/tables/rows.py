@@ -99,7 +99,11 @@ Barriers = Callable[[Row], Sequence[str]]
 
 
 def tables_of(
-    paper: str, rows: Sequence[Row], titles: Mapping[str, str], recipe: Recipe, barriers: Barriers
+    paper: str,
+    rows: Sequence[Row],
+    titles: Mapping[str, str],
+    recipe: Recipe,
+    barriers: Barriers = lambda _: (),
 ) -> tuple[Table, ...]:
     """The tables in the order of ``titles``, whose keys are their names."""
     return tuple(

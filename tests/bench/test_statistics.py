@@ -9,7 +9,7 @@ from scipy import stats
 
 from bench.errors import BenchError
 from bench.seeds import numpy_generator
-from bench.statistics import bootstrap_interval
+from bench.statistics import bootstrap_interval, bootstrap_intervals
 
 
 def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
@@ -102,3 +102,60 @@ def test_mistakes_are_explained(sums: list[float], counts: list[float] | None, m
         bootstrap_interval(sums, counts, seed=0)
     with pytest.raises(BenchError, match="0 < level < 1"):
         bootstrap_interval([1.0], seed=0, level=1.0)
+
+
+# --- of a function of summed tables
+
+
+def shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of tables (R, 2, 2): two numbers that are no means over images."""
+    diagonal = np.trace(sums, axis1=1, axis2=2) / sums.sum((1, 2))
+    return np.stack([diagonal, sums[:, 0, 1] / sums[:, 1, 0]], 1)
+
+
+def tables(count: int) -> NDArray[np.int64]:
+    return np.random.default_rng(3).integers(1, 9, (count, 2, 2))
+
+
+def test_summed_tables_equal_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    per_image = tables(12)
+    monkeypatch.setattr("bench.statistics._CHUNK_ELEMENTS", 100)
+    stream = numpy_generator(9, "bootstrap")
+    found = [shares(per_image[stream.integers(12, size=12)].sum(0)[None])[0] for _ in range(500)]
+    low, high = bootstrap_intervals(per_image, shares, seed=9, resamples=500, level=0.9)
+    np.testing.assert_allclose(low, np.percentile(found, 5, axis=0))
+    np.testing.assert_allclose(high, np.percentile(found, 95, axis=0))
+
+
+def test_a_ratio_of_sums_is_the_same_either_way() -> None:
+    sums, counts = sample(40)
+    expected = bootstrap_interval(sums, counts, seed=7)
+    low, high = bootstrap_intervals(
+        np.stack([sums, counts], 1), lambda both: both[:, :1] / both[:, 1:], seed=7
+    )
+    assert (*low, *high) == pytest.approx(expected)
+
+
+def test_chunks_and_empty_tables_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    per_image = tables(20)
+    expected = bootstrap_intervals(per_image, shares, seed=1)
+    padded = np.concatenate([np.zeros((3, 2, 2)), per_image, np.zeros((2, 2, 2))])
+    np.testing.assert_array_equal(bootstrap_intervals(padded, shares, seed=1), expected)
+    monkeypatch.setattr("bench.statistics._CHUNK_ELEMENTS", 77)
+    np.testing.assert_array_equal(bootstrap_intervals(per_image, shares, seed=1), expected)
+
+
+@pytest.mark.parametrize(
+    ("per_image", "message"),
+    [
+        (np.zeros((0, 2, 2)), "at least one image"),
+        (np.zeros((4, 2, 2)), "at least one image"),
+        (np.full((2, 2, 2), np.nan), "finite"),
+        (np.float64(3), "finite tables"),
+    ],
+)
+def test_tables_that_cannot_be_drawn_from(per_image: NDArray[np.float64], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        bootstrap_intervals(per_image, shares, seed=0)
+    with pytest.raises(BenchError, match="resamples >= 1"):
+        bootstrap_intervals(tables(3), shares, seed=0, resamples=0)

@@ -183,6 +183,8 @@ def test_splits_and_their_roles(tmp_path: Path) -> None:
     assert provider.splits(here, CocoOptions()) == ("extra", "train", "val")
     assert provider.evaluation_splits(here, CocoOptions()) == ("train", "val")
     assert provider.pretraining_splits(here, CocoOptions()) == ("extra", "train")
+    assert provider.validation_split(here, CocoOptions()) is None  # val is the test split here
+    assert provider.validation_split(here, CocoOptions(test="extra")) == "val"
     assert not open_split(tmp_path, "extra")[0].visible.any()
     assert open_split(tmp_path, "extra")[0].points.shape == (5, 2)
     (tmp_path / "val").rename(tmp_path / "test")

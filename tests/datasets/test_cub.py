@@ -111,6 +111,8 @@ def test_official_division(tmp_path: Path) -> None:
     official = (*SMALL, "division=official")
     options = parse_options(CubOptions, official, "data set 'cub'")
     assert CubProvider().splits(str(tmp_path), options) == ("train", "test")
+    assert CubProvider().validation_split(str(tmp_path), options) is None
+    assert CubProvider().validation_split(str(tmp_path), CubOptions()) == "val"
     assert open_split(tmp_path, "train", *official).ids == tuple(image_path(i) for i in (1, 4, 5, 8))
     assert open_split(tmp_path, "test", *official).ids == tuple(image_path(i) for i in (2, 3, 6, 7))
     assert "no split 'val'" in refused(tmp_path, *official, split="val")

@@ -412,6 +412,7 @@ def test_wrong_use_is_explained() -> None:
         SyntheticFacesOptions.model_validate({"landmark": 5})
     assert provider.evaluation_splits(None, SyntheticFacesOptions()) == ("train", "test")
     assert provider.pretraining_splits(None, SyntheticFacesOptions()) == ("pretrain", "train")
+    assert provider.validation_split(None, SyntheticFacesOptions()) == "pretrain"
 
 
 # --- cache ----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricValue
 from protocols.discovered import Discovered, DiscoveredOptions
 from protocols.fewshot import FewShot, FewShotOptions
+from tests.killing import Killer
 from tests.protocols.regression_world import Colours, evaluation_data, mean_shape_error
 
 
@@ -244,5 +245,86 @@ def test_presets_are_options() -> None:
     paper, rahaman = (DiscoveredOptions(**Discovered.presets[name]) for name in ("paper", "rahaman"))
     assert paper == DiscoveredOptions()
     assert (paper.alpha, rahaman.alpha) == (0.0, 0.1)
-    assert DiscoveredOptions(**Discovered.presets["thewlis"]).counts == (1, 5, 10, 20)
+    thewlis = DiscoveredOptions(**Discovered.presets["thewlis"])
+    assert (thewlis.counts, thewlis.solver) == ((1, 5, 10, 20), "adam")
+    assert (thewlis.learning_rate, thewlis.weight_decay) == (1e-4, 5e-4)
     assert Discovered.requires == {"landmarks"}
+
+
+# --- by Adam, on warped views
+
+ADAM = DiscoveredOptions(
+    solver="adam", views=4, steps=600, learning_rate=0.02, weight_decay=0.0, counts=(5,), draws=2
+)
+
+
+@pytest.fixture(scope="module")
+def by_adam() -> Measurement:
+    return measure(evaluation_data(), ADAM)
+
+
+def test_landmarks_that_are_found_are_regressed_well_by_adam(by_adam: Measurement) -> None:
+    data = evaluation_data()
+    constant = mean_shape_error(data.training(), data.test)
+    assert value(by_adam, "nme_interocular").value < constant / 4
+    assert value(by_adam, "nme_interocular", annotations=5).value < constant / 2
+    assert by_adam.notes == ()
+    assert by_adam.per_sample["predictions_5"].shape == (2, 25, 3, 2)
+
+
+def test_warped_views_of_few_images_tell_more_than_the_images(
+    by_adam: Measurement, measured: Measurement
+) -> None:
+    """Five images are fewer examples than coefficients; their views are not."""
+    few = value(by_adam, "nme_interocular", annotations=5).value
+    assert few < value(measured, "nme_interocular", annotations=5).value
+
+
+def test_the_stored_weights_and_origin_give_the_stored_predictions(
+    by_adam: Measurement, measured: Measurement
+) -> None:
+    for result, origin in ((by_adam, 16.0), (measured, 0.0)):
+        stored = result.per_sample
+        assert stored["origin"] == origin
+        sources = stored["discovered"].astype(np.float64).reshape(25, -1) - origin
+        predicted = np.einsum("tad,nd->nta", stored["weights"], sources) + origin
+        np.testing.assert_allclose(predicted, stored["predictions"], rtol=1e-5)
+
+
+def test_support_sets_are_those_of_the_closed_form(by_adam: Measurement) -> None:
+    closed = measure(evaluation_data(), DiscoveredOptions(counts=(5,), draws=2))
+    np.testing.assert_array_equal(by_adam.per_sample["support_ids_5"], closed.per_sample["support_ids_5"])
+    backward = "nme_interocular_backward"
+    assert value(by_adam, backward) == value(closed, backward)
+
+
+def test_a_killed_run_by_adam_fits_nothing_again(by_adam: Measurement, tmp_path: Path) -> None:
+    extractor, run = Finds(), RunContext(partial=tmp_path)
+    first = measure(evaluation_data(), ADAM, run, extractor)
+    assert extractor.images_seen == 40 + 25 + 4 * 40
+    assert first.values == by_adam.values
+    steps_forbidden = Killer("fitting discovered/all annotations", 1)
+    again = measure(
+        evaluation_data(), ADAM, RunContext(partial=tmp_path, progress=steps_forbidden), extractor
+    )
+    assert extractor.images_seen == 40 + 25 + 4 * 40
+    assert again.values == by_adam.values
+
+
+def test_adam_looks_at_annotated_images_alone() -> None:
+    data = evaluation_data()
+    visible = data.training().visible.clone()
+    visible[10:] = False
+    some = EvaluationData(replace(data.training(), visible=visible), data.test)
+    extractor = Finds()
+    few = DiscoveredOptions(solver="adam", views=2, steps=5)
+    result = measure(some, few, extractor=extractor)
+    assert extractor.images_seen == 40 + 25 + 2 * 10
+    ten = replace(data, train=data.training().take(list(range(10))))
+    expected = measure(ten, few).per_sample["predictions"]
+    np.testing.assert_allclose(result.per_sample["predictions"], expected, atol=1e-4)
+
+
+def test_a_ridge_penalty_is_not_adams() -> None:
+    with pytest.raises(ValidationError, match=r"alpha=0\.1 is for solver=closed_form"):
+        DiscoveredOptions(solver="adam", alpha=0.1)

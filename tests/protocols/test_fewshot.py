@@ -14,8 +14,10 @@ from bench.geometry import SINGLE, TPSWarp
 from bench.protocol import Measurement, MetricValue
 from bench.seeds import torch_generator
 from methods.mean_shape import MeanShapeNetwork
-from protocols.fewshot import FewShot, FewShotOptions, warped_copies
-from protocols.regression import Regression, RegressorOptions
+from protocols.fewshot import FewShot, FewShotOptions
+from protocols.heads.regressor import RegressorOptions
+from protocols.regression import Regression
+from protocols.support_copies import warped_copies
 from tests.protocols.regression_world import (
     MARGIN,
     SIDE,
@@ -109,8 +111,9 @@ def test_a_killed_run_continues_with_what_is_unfinished(measured: Measurement, t
     FewShot().measure(Colours(), data, changed(counts=(1, 5)), RunContext(partial=tmp_path))
     extractor = Colours()
     result = FewShot().measure(extractor, data, OPTIONS, RunContext(partial=tmp_path))
-    # Two draws of 12 images with two copies each, and the test images.
-    assert extractor.images_seen == 2 * 24 + 25
+    # Two draws of 12 images with two copies each, in the batches of an undisturbed run (24 copies of the first image,
+    # 4 of the next four, 2 of the others), and the test images.
+    assert extractor.images_seen == 2 * (24 + 4 * 4 + 7 * 2) + 25
     assert result.values == measured.values
 
 
@@ -292,13 +295,14 @@ def test_the_recipe_for_birds_decays_less_with_many_images() -> None:
     birds = FewShotOptions(recipe="birds")
     assert birds.counts == (10, 50, 100, 250, 500, 1241)
     assert (birds.epochs, birds.cosine_t_max, birds.augment, birds.learning_rate) == (2000, 2000, False, 0.01)
+    assert birds.select_epoch == "best_on_validation"
     decays = [birds.for_count(count).weight_decay for count in birds.counts]
     assert decays == [0.05, 0.05, 0.05, 0.005, 0.005, 0.005]
     assert [FewShotOptions().for_count(n).weight_decay for n in (100, 101)] == [0.05, 0.05]
 
 
 def test_the_recipe_for_birds_says_which_epoch_it_reads() -> None:
-    options = FewShotOptions(recipe="birds", counts=(3,), draws=1, epochs=2)
+    options = FewShotOptions(recipe="birds", counts=(3,), draws=1, epochs=2, select_epoch="last")
     result = measure(options)
     assert result.per_sample["losses_3"].shape == (1, 2)
     assert "best on CUB's validation split" in result.notes[-1]

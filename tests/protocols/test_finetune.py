@@ -15,9 +15,9 @@ from bench.features import FeatureExtractor, FeatureMap
 from bench.protocol import Measurement
 from bench.seeds import seeded_initialisation, torch_generator
 from protocols.finetune import Finetune, FinetuneOptions
+from protocols.heads.landmark_loss import regression_loss
 from protocols.heads.virtual_keypoints import (
     VirtualKeypointRegressor,
-    regression_loss,
     to_normalised,
     to_pixels,
 )

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from pydantic import ValidationError
+from torch import Tensor, nn
 
 from bench.context import RunContext
 from bench.errors import BenchError
 from bench.features import FeatureMap
 from bench.progress import Progress, Task
 from protocols.heads.fitting import FitSettings, fit
-from protocols.heads.virtual_keypoints import VirtualKeypointRegressor, regression_loss
+from protocols.heads.landmark_loss import regression_loss
+from protocols.heads.virtual_keypoints import VirtualKeypointRegressor
 from tests.goldens import golden
 from tests.protocols.regressor_goldens import SmallCase
 
@@ -54,6 +58,55 @@ def test_rate_stays_at_its_lowest_after_the_cosine() -> None:
     settings = FitSettings(epochs=9, learning_rate=1.0, weight_decay=0, cosine_t_max=3)
     assert [settings.rate(e) for e in (2, 3, 8)] == pytest.approx([0.0008] * 3)
     assert FitSettings(epochs=9, learning_rate=1.0, weight_decay=0).rate(8) == 1.0
+
+
+def test_the_rate_of_dve_falls_in_epochs_102_and_252() -> None:
+    """Its log: 1e-3 up to and with the 101st epoch, nominal drops at 100 and 250 coming two later."""
+    settings = DVE.model_copy(update={"epochs": 300, "divide_at": (101, 251)})
+    rates = [settings.rate(epoch) for epoch in range(300)]
+    np.testing.assert_allclose(rates, [1e-3] * 101 + [1e-4] * 150 + [1e-5] * 49, rtol=1e-12)
+    # torch's scheduler, told as DVE tells it: after each epoch, counted from 1, its number less one.
+    optimiser = settings.optimiser([nn.Parameter(torch.zeros(1))])
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimiser, [100, 250])
+    theirs = []
+    for epoch in range(1, 301):
+        theirs.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch would rather count by itself
+            scheduler.step(epoch - 1)
+    np.testing.assert_allclose(rates, theirs, rtol=1e-9)
+
+
+def test_a_training_follows_the_steps_of_the_rate() -> None:
+    regressor, features, targets, visible = problem()
+    settings = SETTINGS.model_copy(update={"cosine_t_max": None, "divide_at": (1, 3)})
+    used: list[float] = []
+
+    class Noting(torch.optim.Adam):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            del closure
+            used.append(self.param_groups[0]["lr"])
+            super().step()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.optim.Adam", Noting)
+        fit(regressor, features, targets, visible, settings, seed=5, run=RunContext(), key="x")
+    np.testing.assert_allclose(used, [0.01] * 3 + [0.001] * 6 + [0.0001] * 3, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"divide_at": (2,), "cosine_t_max": 4}, "exclude each other"),
+        ({"divide_at": (3, 2)}, "positive and increasing"),
+        ({"divide_at": (2, 2)}, "positive and increasing"),
+        ({"divide_at": (0,)}, "positive and increasing"),
+    ],
+)
+def test_schedules_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        FitSettings(epochs=9, learning_rate=1.0, weight_decay=0, **changes)
 
 
 def problem(count: int = 10) -> tuple[VirtualKeypointRegressor, FeatureMap, Tensor, Tensor]:

@@ -24,8 +24,9 @@ from datasets.synthetic_faces import SyntheticFacesOptions, SyntheticFacesProvid
 from datasets.synthetic_faces.head import head_mesh
 from protocols.equivariance import Equivariance, EquivarianceOptions
 from protocols.fewshot import FewShot, FewShotOptions
+from protocols.heads.regressor import RegressorOptions
 from protocols.matching import Matching, MatchingOptions
-from protocols.regression import Regression, RegressorOptions
+from protocols.regression import Regression
 from protocols.segmentation import Segmentation, SegmentationOptions
 
 SIDE, MARGIN = 64, 8

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from bench.landmarks import UNLABELLED
 from bench.loading import LoadedSplit
-from bench.seeds import torch_generator
+from bench.seeds import numpy_generator, torch_generator
 from protocols.part_discovery.truth import (
     NOT_ASKED,
     Truth,
@@ -128,3 +130,28 @@ def test_tables_by_hand() -> None:
 def test_agreement_by_hand(table: list[list[int]], nmi: float, ari: float) -> None:
     found = agreement(np.array(table))
     assert found == pytest.approx((nmi, ari), abs=1e-9)
+
+
+def by_scikit_learn(table: NDArray[np.int64]) -> tuple[float, float]:
+    true, found = (np.repeat(index.ravel(), table.ravel()) for index in np.indices(table.shape))
+    return normalized_mutual_info_score(true, found), adjusted_rand_score(true, found)
+
+
+@pytest.mark.parametrize("largest", [1, 2, 5, 1000])
+@pytest.mark.parametrize("shape", [(2, 2), (5, 3), (1, 4), (7, 9)])
+def test_agreement_is_scikit_learns(shape: tuple[int, int], largest: int) -> None:
+    """Of many tables at once, sparse ones with empty rows and columns among them."""
+    tables = numpy_generator(largest, "tables").integers(0, largest, (3, 4, *shape), endpoint=True)
+    tables[0] *= numpy_generator(largest, "holes").integers(0, 2, tables[0].shape)
+    tables[2, 3] = 0
+    tables[2, 3, 0, 0] = 1
+    nmi, ari = agreement(tables)
+    expected = [by_scikit_learn(table) for table in tables.reshape(-1, *shape)]
+    np.testing.assert_allclose(np.stack([nmi, ari], -1).reshape(-1, 2), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "table", [[[7, 0], [0, 0]], [[1, 0], [0, 1]], [[0, 0], [1, 0]], [[0, 0], [0, 0]], [[3, 0], [2, 0]]]
+)
+def test_labellings_that_tell_nothing_apart(table: list[list[int]]) -> None:
+    assert agreement(table) == pytest.approx(by_scikit_learn(np.array(table)))

@@ -13,6 +13,7 @@ from bench.context import EvaluationData, RunContext
 from bench.errors import BenchError
 from bench.features import FeatureExtractor
 from bench.protocol import Measurement
+from bench.seeds import numpy_generator
 from protocols.part_discovery.truth import agreement
 from protocols.parts import Parts, PartsOptions, evenly_spread
 from tests.protocols.parts_world import SIDE, Constant, Oracle, parts_data
@@ -79,6 +80,37 @@ def test_values_are_those_of_the_stored_tables(measured: Measurement) -> None:
     assert stored["t-sne_positions"].shape == (2, 30, 2)
     assert stored["t-sne_true"].max() == 2
     assert all(v.std is not None for v in measured.values)
+
+
+def test_intervals_draw_images_and_average_over_draws_first(measured: Measurement) -> None:
+    """Of what t-SNE shows, from the stored labels, against a plain loop."""
+    image, true, clusters = (measured.per_sample[f"t-sne_{name}"] for name in ("image", "true", "clusters"))
+    assert len(np.unique(image)) == 12
+    stream = numpy_generator(0, "bootstrap")
+    found = []
+    for _ in range(2000):
+        chosen = stream.integers(12, size=12)
+        draws = []
+        for draw in range(2):
+            table = np.zeros((3, 4))
+            for one in chosen:
+                shown = image[draw] == one
+                np.add.at(table, (true[draw][shown], clusters[draw][shown]), 1)
+            draws.append(agreement(table))
+        found.append(np.mean(draws, axis=0))
+    low, high = np.percentile(found, [2.5, 97.5], axis=0)
+    for metric, name in enumerate(("nmi", "ari")):
+        (cell,) = (v for v in measured.values if v.metric == name and v.condition["finder"] == "t-sne")
+        assert (cell.low, cell.high) == pytest.approx((low[metric], high[metric]), rel=1e-9)
+        assert low[metric] < cell.value < high[metric]
+
+
+def test_every_value_has_an_interval(measured: Measurement) -> None:
+    for cell in measured.values:
+        assert cell.low is not None
+        assert cell.high is not None
+        assert cell.low - 1e-12 <= cell.value <= cell.high + 1e-12
+        assert cell.count == 12
 
 
 def test_the_batch_size_does_not_matter(measured: Measurement) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from bench.context import EvaluationData, RunContext
@@ -15,7 +16,9 @@ from bench.features import Capability, FeatureMap
 from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricValue
-from protocols.regression import Regression, RegressorOptions, check_annotations
+from protocols.annotations import check_annotations
+from protocols.heads.regressor import RegressorOptions
+from protocols.regression import Regression
 from protocols.scores.landmarks import detailed_scores
 from tests.protocols.regression_world import (
     SCHEMA,
@@ -270,6 +273,10 @@ def test_presets_are_options() -> None:
     quick = RegressorOptions(**Regression.presets["quick"])
     assert quick.map_size((96, 96)) == (24, 24)
     assert RegressorOptions().map_size((96, 128)) == (48, 64)
+    stepped = RegressorOptions(cosine_t_max=None, divide_at=(101, 251)).settings()
+    assert (stepped.divide_at, stepped.rate(100), stepped.rate(101)) == ((101, 251), 0.001, 0.0001)
+    with pytest.raises(ValidationError, match="set cosine_t_max=null, or leave divide_at empty"):
+        RegressorOptions(divide_at=(101,))
     settings = RegressorOptions().settings()
     assert (settings.learning_rate, settings.weight_decay, settings.batch_size) == (0.001, 0.0005, 32)
     assert (settings.epochs, settings.cosine_t_max, settings.beta1) == (45, 200, 0.5)

@@ -153,7 +153,7 @@ def _a_tenth_off(
 def test_errors_do_not_shrink_with_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
     data = views()
     monkeypatch.setattr(
-        "protocols.regression.fit_and_predict",
+        "protocols.heads.regressor.fit_and_predict",
         lambda *args, **kwargs: _a_tenth_off(*args, **kwargs, test=data.test),
     )
     values = by_condition(measure(data))
@@ -195,7 +195,7 @@ def test_hidden_landmarks_do_not_count_and_empty_bins_are_left_out(monkeypatch: 
     data.test.visible[factors > 1.8] = False
     data.test.visible[:, 2] = False
     monkeypatch.setattr(
-        "protocols.regression.fit_and_predict",
+        "protocols.heads.regressor.fit_and_predict",
         lambda *args, **kwargs: _a_tenth_off(*args, **kwargs, test=data.test),
     )
     result = measure(data)

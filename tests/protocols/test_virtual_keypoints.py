@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from bench.errors import BenchError
 from bench.features import FeatureMap
 from protocols.heads import virtual_keypoints
+from protocols.heads.landmark_loss import regression_loss
 from protocols.heads.virtual_keypoints import (
     VirtualKeypointRegressor,
-    regression_loss,
     to_normalised,
     to_pixels,
 )

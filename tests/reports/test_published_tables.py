@@ -200,6 +200,48 @@ def test_the_epochs_of_contrast_landmarks_differ_by_data_set_and_features() -> N
     )
 
 
+def test_the_regressor_of_dve_is_trained_by_its_own_schedule() -> None:
+    regressions = [
+        one for name, one in CELLS if name.startswith("thewlis2019:regression") and one.run is not None
+    ]
+    assert len(regressions) == 63
+    for one in regressions:
+        assert one.barriers == ()
+        assert one.run is not None
+        assert "divide_at=[101,251]" in one.run.paper_options
+    copied = run_of("cheng2021:table5", "DVE, Hourglass, 64-d, on CelebA", "MAFL, n = 19000, proj no")
+    assert "divide_at=[101,251]" in copied.paper_options
+    # Another paper measured it on images in the wild.
+    assert run_of("lead2022:table8", "DVE, Hourglass, 64-d").paper_options == ("epochs=150",)
+
+
+def test_thewlis_regresses_from_warped_views() -> None:
+    runs = [
+        one.run
+        for name, one in CELLS
+        if name.startswith("thewlis2017:") and one.run is not None and one.run.protocol == "discovered"
+    ]
+    assert runs
+    assert all(run.paper_options == ("solver=adam",) for run in runs)
+
+
+def test_birds_are_read_after_the_epoch_that_is_best_on_validation_images() -> None:
+    birds = [one for name, one in CELLS if name in ("cheng2021:table8", "lead2022:table9")]
+    runs = [one.run for one in birds if one.run is not None and one.run.protocol == "fewshot"]
+    assert len(runs) == 38
+    for run in runs:
+        options = resolve_options(
+            protocol_called("fewshot").Options,
+            (*run.protocol_options, *run.paper_options),
+            "fewshot",
+            base=protocol_called("fewshot").presets[run.paper_preset],
+        )
+        assert protocol_called("fewshot").roles(options) == ("train", "validation", "test")
+    of_the_paper = [one for one in birds if one.method == "CL" and one.row != "CL"]
+    assert len(of_the_paper) == 30
+    assert all(one.barriers == () for one in of_the_paper)
+
+
 def test_the_printed_3840_of_narrow_networks_is_their_hypercolumn() -> None:
     run = run_of("cheng2021:table5", "CL, ResNet18, 3840-d, on CelebA", "MAFL")
     assert run.weights is not None
