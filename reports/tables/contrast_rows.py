@@ -18,7 +18,7 @@ from reports.tables.weights import contrast, dve, projected_random
 _HYPERCOLUMNS = {"ResNet18": 960, "ResNet50-half": 1920, "ResNet50": 3840}
 _LARGEST_PROJECTION = 1280
 _DVE_ON_BIRDS = ("weight_decay_above_100=0.0005",)
-"""The README of ContrastLandmarks: with more than 100 annotated images, less decay for DVE's features than for its own."""
+"""ContrastLandmarks' README: with more than 100 annotated images, less decay for DVE's features than for its own."""
 TEST_SELECTION = "the baseline is the best of 2,000 epochs on the test set, which is not imitated"
 
 
