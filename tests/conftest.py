@@ -8,8 +8,9 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _decoded_images_are_not_kept() -> Iterator[None]:
-    """Tests leave the user's cache of decoded images alone; those about it bring their own."""
+def _nothing_is_kept() -> Iterator[None]:
+    """Tests leave the user's caches of decoded images and of features alone; those about them bring their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE_LIMIT", "0")
+        patch.setenv("BENCH_FEATURE_CACHE_LIMIT", "0")
         yield

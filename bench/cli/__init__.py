@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import data, data_render, listing, pretrain, reports, reproduce, run, weights
+from bench.cli import cache, data, data_render, listing, pretrain, reports, reproduce, run, weights
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("check")(reports.check)
 data.app.command("render")(data_render.render)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:

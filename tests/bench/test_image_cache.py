@@ -256,7 +256,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     class Full:
         free = 1000
 
-    monkeypatch.setattr("bench.image_cache.shutil.disk_usage", lambda folder: Full)
+    monkeypatch.setattr("bench.cache_folder.shutil.disk_usage", lambda folder: Full)
     loaded, said = _load(Pictures(4), cache)
     _assert_same(loaded, _load(Pictures(4), None)[0])
     assert "has 1.0 KB left" in said

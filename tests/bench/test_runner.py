@@ -38,6 +38,16 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def three_splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train, val and test, and one that nobody asks for."""
+    folder = write_faces(tmp_path_factory.mktemp("three"))
+    others = write_faces(tmp_path_factory.mktemp("others"), train=6, val=4, seed=1)
+    (others / "train").rename(folder / "test")
+    (others / "val").rename(folder / "spare")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def checkpoint(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrain(_pretraining(faces, tmp_path_factory.mktemp("weights")), QUIET)
 
@@ -98,6 +108,54 @@ def test_every_protocol_measures_every_method(
         assert all(np.isfinite(part.value) for part in record.metrics)
         assert all(part.low is not None and part.low <= part.value <= part.high for part in record.metrics)
         assert "errors" in " ".join(RunStore(tmp_path).per_sample(record.id))
+
+
+BEST_EPOCH = ("epochs=3", "select_epoch=best_on_validation")
+
+
+def test_a_validation_split_is_read_where_the_options_ask_for_it(
+    faces: Path, three_splits: Path, tmp_path: Path
+) -> None:
+    request = _request(three_splits, tmp_path, protocol="regression", protocol_options=BEST_EPOCH)
+    record = run(request, QUIET).record
+    assert record.dataset is not None
+    assert record.dataset.splits == {"test": "test", "train": "train", "validation": "val"}
+    assert record.dataset.counts == {"test": 6, "train": 16, "validation": 8}
+    stored = RunStore(tmp_path).per_sample(record.id)
+    assert stored["chosen_epoch"] == stored["validation_scores"].argmax() + 1
+    assert record.notes[-1].endswith(f"by nme_interocular, of 3: {stored['chosen_epoch']}")
+    # What is validated on is part of what the record is about.
+    other = run(replace(request, validation_split="spare"), QUIET).record
+    assert other.id != record.id
+    assert other.dataset is not None
+    assert other.dataset.splits["validation"] == "spare"
+    plain = run(replace(request, protocol_options=("epochs=3",)), QUIET).record
+    assert plain.dataset is not None
+    assert plain.dataset.splits == {"test": "test", "train": "train"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation_split": "vale"}, "has no split 'vale'"),
+        ({"validation_split": "train"}, "validation split is that of role train: 'train'"),
+        ({"validation_split": "test"}, "validation split is that of role test: 'test'"),
+        ({"test_split": "val"}, "validation split is that of role test: 'val'"),
+    ],
+)
+def test_validation_splits_that_cannot_be(
+    changes: dict[str, Any], message: str, three_splits: Path, tmp_path: Path
+) -> None:
+    request = _request(three_splits, tmp_path, protocol="regression", protocol_options=BEST_EPOCH, **changes)
+    with pytest.raises(BenchError, match=message):
+        run(request, QUIET)
+
+
+def test_a_data_set_without_a_validation_split(faces: Path, tmp_path: Path) -> None:
+    request = _request(faces, tmp_path, protocol="fewshot", preset="birds")
+    with pytest.raises(BenchError, match="its splits are train, val") as caught:
+        run(request, QUIET)
+    assert "--validation-split" in str(caught.value)
 
 
 def test_a_finished_cell_is_not_measured_again(faces: Path, tmp_path: Path) -> None:
