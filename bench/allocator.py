@@ -11,11 +11,12 @@ import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _SMALLEST_RETURNED = 64 * 1024
+_NEVER = -1  # any number would have to fit an int, and steps free more than 2 GB
 
 
 def retain_heap() -> bool:
     """Ask glibc to keep freed memory. Returns whether it did (false on other platforms and C libraries)."""
-    return _set((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1))
+    return _set((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER))
 
 
 def return_heap() -> bool:

@@ -148,7 +148,7 @@ class FewShot(Protocol):
         "paper": {},
         "dve": {"recipe": "dve"},
         "birds": {"recipe": "birds"},
-        # 1,140 steps and 2,079 copies in all; a step on one core: 34 ms for 5 landmarks and 64-d features at 24x24.
+        # 1,140 steps and 2,079 copies in all; a step on one core: 35 ms for 5 landmarks and 64-d features at 24x24.
         # 300 steps of 16 copies; the paper preset takes 1550 of 32.
         "quick": {
             "copies": 320,

@@ -46,8 +46,8 @@ class Regression(Protocol):
     Options: ClassVar[type[ProtocolOptions]] = RegressorOptions
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
-        # 450 steps for 2,400 images. A step on one core: 34 ms for 5 landmarks and 64-d features at 24x24, 0.41 s
-        # for 68; 0.06 and 0.78 s for a 480-d hypercolumn. So short a training wants the higher rate.
+        # 450 steps for 2,400 images. A step on one core: 35 ms for 5 landmarks and 64-d features at 24x24, 0.41 s
+        # for 68; 0.05 and 0.68 s for a 480-d hypercolumn. So short a training wants the higher rate.
         # Few steps need a high rate, and that rate more decay: chosen on real faces, a minute on two cores.
         "quick": {
             "epochs": 6,
