@@ -34,13 +34,18 @@ process. "Of the limit" is the rate of floating-point operations, or of bytes, o
 large copy, measured in the same minute. What differs between the two ways is rounding; how much, stands in the last
 column.
 """
+_SECONDS = ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
+_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 _COSTS = """\
 ## How costs grow
 
-Each protocol in its `quick` preset on a `lead` network (ResNet-18 of width 32 with its pyramid; `discovered`: Thewlis'
-network, whose landmarks take the place of dimensions), at three sizes along each of four axes: {axes}. The model is a
-sum of terms, each a unit cost times a count of work that follows from the sizes; the unit costs are fitted to these
-runs, and the last column says how far the worst prediction is off. A term that costs nothing measurable is left out.
+Each protocol in its `quick` preset on a `lead` network (ResNet-18 of width 32 with its pyramid, one cell for 4 x 4
+pixels; `discovered`: Thewlis' network, whose landmarks take the place of dimensions), at three sizes along each of four
+axes: {axes}. The model is a sum of terms, each a unit cost times a count of work that follows from the sizes
+(`tests/benchmarks/cost_model.py` has the counts). The unit costs are fitted to these runs, and the last column says how
+far the worst of the {runs} predictions is off; a term that costs nothing measurable is left out. `scale` costs what
+`regression` does, and cutting its images. `flops` and `memory` read no images: they cost a pass through the network for
+each resolution.
 """
 
 
@@ -107,7 +112,7 @@ def costs(models: dict[str, Any]) -> str:
             "of what": "time" if of == "seconds" else "memory",
             "at the base": reading(of, found[of]["measured"][base_index(sizes)]),
             "model": " + ".join(
-                f"{unit_cost(of, cost)} x {name}" if name != "always" else unit_cost(of, cost, plain=True)
+                unit_cost(of, cost) + ("" if name == "always" else f" x {name}")
                 for name, cost in found[of]["units"].items()
                 if cost > 0
             ),
@@ -117,7 +122,7 @@ def costs(models: dict[str, Any]) -> str:
         for of in ("seconds", "bytes")
     ]
     table = tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True)
-    return f"{_COSTS.format(axes=words)}\n{table}\n"
+    return f"{_COSTS.format(axes=words, runs=len(sizes))}\n{table}\n"
 
 
 def base_index(sizes: list[dict[str, int]]) -> int:
@@ -131,10 +136,11 @@ def reading(of: str, value: float) -> str:
     return f"{value:.2g} s" if of == "seconds" else f"{value / 1e6:.0f} MB"
 
 
-def unit_cost(of: str, cost: float, plain: bool = False) -> str:
-    if of == "bytes":
-        return f"{cost / 1e6:.0f} MB" if plain else f"{cost:.2g} B"
-    return f"{cost:.2g} s" if plain else f"{1e9 * cost:.2g} ns"
+def unit_cost(of: str, cost: float) -> str:
+    """Two digits and the largest unit that leaves at least one before the point."""
+    units = _SECONDS if of == "seconds" else _BYTES
+    size, name = next((pair for pair in units if cost >= pair[0]), units[-1])
+    return f"{float(f'{cost / size:.2g}'):g} {name}"
 
 
 def worst(found: dict[str, list[float]]) -> float:
