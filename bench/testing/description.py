@@ -39,6 +39,12 @@ def description(subject: Subject) -> None:
         expected=f"None or one of the presets: {', '.join(method.presets) or 'there are none'}",
         remedy="name an existing preset",
     )
+    require(
+        set(method.shipped_presets) <= method.presets.keys(),
+        got=f"shipped_presets = {method.shipped_presets!r}",
+        expected=f"names of presets: {', '.join(method.presets) or 'there are none'}",
+        remedy="name existing presets, from which the shipped weights can be trained again",
+    )
 
 
 def options_documented(subject: Subject) -> None:
