@@ -17,7 +17,7 @@ _UNKNOWN = "an_option_that_nobody_has"
 
 
 def description(subject: Subject) -> None:
-    """A method names itself, sums itself up in one line, cites its paper, and its default preset exists."""
+    """A method names itself, sums itself up in one line, cites its paper, and its default and shipped presets exist."""
     method = subject.method
     for attribute in ("name", "summary", "reference"):
         text = getattr(method, attribute, None)
