@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,7 @@ class PretrainJob:
         provenance: What the weights file will say about its origin (data set, fingerprint, preset, command).
         snapshot_every: Also write weights every so many steps (0: only at the end), for learning curves.
         tensorboard: Write TensorBoard events beside log.csv.
+        on_checkpoint: To be called whenever the state of the training has been saved.
     """
 
     images: Tensor
@@ -120,6 +122,7 @@ class PretrainJob:
     tensorboard: bool = False
     initial: Weights | None = None
     annotations: Annotations | None = None
+    on_checkpoint: Callable[[], None] = lambda: None
 
 
 class Method(ABC):
@@ -135,6 +138,8 @@ class Method(ABC):
         fetches_weights: Whether :meth:`default_checkpoint` gives a file.
         learns_from_annotations: Whether training needs annotated images (baselines do, the papers' methods do not).
         default_preset: What ``bench run`` trains, once, where no weights are given or shipped; None: no training.
+        shipped_presets: Presets whose weights may lie in :meth:`weights_folder`; where no weights are given,
+            ``bench run`` takes those of the first one that does.
     """
 
     name: ClassVar[str]
@@ -145,6 +150,7 @@ class Method(ABC):
     presets: ClassVar[dict[str, Preset]] = {}
     variants: ClassVar[dict[str, Preset]] = {}
     default_preset: ClassVar[str | None] = None
+    shipped_presets: ClassVar[tuple[str, ...]] = ()
     stages: ClassVar[tuple[str, ...]] = ()
     checkpoint_formats: ClassVar[tuple[CheckpointFormat, ...]] = ()
     fetches_weights: ClassVar[bool] = False
@@ -176,6 +182,10 @@ class Method(ABC):
                 hint=f"Its untrained network: --method random, or --method {weights.method}.",
             )
         return weights.options
+
+    def weights_folder(self) -> Path:
+        """Where the weights lie that are installed with the method: ``weights``, beside the module of its class."""
+        return Path(inspect.getfile(type(self))).parent / "weights"
 
     def default_checkpoint(self, options: Any, progress: Progress) -> Path | None:
         """A released checkpoint in one of ``checkpoint_formats``, where the user names none; fetched once and kept.

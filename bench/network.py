@@ -1,4 +1,4 @@
-"""Which network a run measures: with weights that are given, released, or trained once; or without any."""
+"""Which network a run measures: with weights that are given, shipped, released, or trained once; or without any."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from bench.pretraining import PretrainRequest, pretrain
 from bench.progress import Progress
 from bench.record import content_hash
 from bench.seeds import seeded_initialisation
+from bench.shipped import read_shipped, shipped_entry
 from bench.weights import Weights, load_into, read_weights, state_sha256
 
 NO_WEIGHTS = "none"
@@ -30,7 +31,8 @@ class NetworkRequest:
     """What a run was asked to measure.
 
     Attributes:
-        checkpoint: Weights of bench or an official checkpoint; None: released, shipped or default ones.
+        checkpoint: Weights of bench or an official checkpoint; None: those that are shipped with the method, else
+            released ones, else those of its default preset, which is trained for it.
         like: Build the network that this weights file describes, without its weights (for untrained baselines).
         weights_matter: False: only the architecture is measured; no weights are fetched or trained for it, and those
             that are given have to fit it, no more.
@@ -50,7 +52,9 @@ class NetworkRequest:
         if not self.weights_matter:
             return True
         given = self.checkpoint is not None or self.like is not None
-        return given or not (self.method.fetches_weights or self.method.default_preset)
+        if given or not (self.method.fetches_weights or self.method.default_preset):
+            return True
+        return shipped_entry(self.method) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +88,8 @@ def open_network(request: NetworkRequest, device: torch.device, progress: Progre
         return _assemble(request, device, weights, weights.options)
     if not request.weights_matter:
         return _assemble(request, device, None, _default_architecture(method))
-    released = method.default_checkpoint(_options(request, {}), progress)
-    if released is not None:
-        weights = open_weights(released, method, request.options)
-        return _assemble(request, device, weights, weights.options)
-    if method.default_preset is not None:
-        weights = _trained_once(request, progress)
-        return _assemble(request, device, weights, weights.options)
-    return _assemble(request, device, None, {})
+    found = _own_weights(request, progress)
+    return _assemble(request, device, found, found.options if found is not None else {})
 
 
 def planned_network(request: NetworkRequest) -> FeatureExtractor:
@@ -99,8 +97,23 @@ def planned_network(request: NetworkRequest) -> FeatureExtractor:
     return request.method.build(_options(request, _default_architecture(request.method)))
 
 
+def _own_weights(request: NetworkRequest, progress: Progress) -> Weights | None:
+    """What is measured where no weights are given: shipped, released, or trained once; None: initial ones."""
+    method = request.method
+    shipped = read_shipped(method)
+    if shipped is not None:
+        return shipped
+    released = method.default_checkpoint(_options(request, {}), progress)
+    if released is not None:
+        return open_weights(released, method, request.options)
+    return _trained_once(request, progress) if method.default_preset is not None else None
+
+
 def _default_architecture(method: Method) -> dict[str, Any]:
-    """That of the preset which is trained where no weights are given; without one, the method's defaults."""
+    """That of the weights which are taken where none are given; without any, the method's defaults."""
+    shipped = shipped_entry(method)
+    if shipped is not None:
+        return shipped.options
     preset = method.presets.get(method.default_preset or "")
     return preset.options if preset else {}
 

@@ -34,6 +34,7 @@ from bench.precision import forbid_tf32
 from bench.progress import Progress
 from bench.record import content_hash
 from bench.seeds import torch_generator
+from bench.training_cost import CostMeter, repeating_command
 from bench.weights import Weights, read_weights
 
 _JOB_FILE = "job.json"
@@ -89,7 +90,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             hint="5 %, for example, is --share 0.05.",
         )
     initial = read_weights(request.initial, method=method.name) if request.initial else None
-    options, recipe = _resolve(method, request, initial)
+    options, recipe = resolve_job(method, request, initial)
     device = choose_device(request.device)
     precision = _precision(request, device)
     if request.tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -157,25 +158,28 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             f"pre-training [bold]{method.name}[/bold] ({called.removeprefix(method.name + '-')}) on "
             f"{len(images)} images of {name}, output in {output}"
         )
-        job = PretrainJob(
-            images=images,
-            options=options,
-            recipe=recipe,
-            output=output,
-            seed=request.seed,
-            device=device,
-            progress=progress,
-            provenance=provenance,
-            precision=precision,
-            snapshot_every=request.snapshot_every,
-            tensorboard=request.tensorboard,
-            initial=initial,
-            annotations=annotations,
-        )
-        return method.pretrain(job)
+        with CostMeter(output, repeating_command(request, precision), device) as meter:
+            return method.pretrain(
+                PretrainJob(
+                    images=images,
+                    options=options,
+                    recipe=recipe,
+                    output=output,
+                    seed=request.seed,
+                    device=device,
+                    progress=progress,
+                    provenance=provenance,
+                    precision=precision,
+                    snapshot_every=request.snapshot_every,
+                    tensorboard=request.tensorboard,
+                    initial=initial,
+                    annotations=annotations,
+                    on_checkpoint=meter.write,
+                )
+            )
 
 
-def _resolve(method: Method, request: PretrainRequest, initial: Weights | None) -> tuple[Any, Any]:
+def resolve_job(method: Method, request: PretrainRequest, initial: Weights | None = None) -> tuple[Any, Any]:
     """Options and recipe: the preset, the variant on top of it, and what the user typed on top of both."""
     what = f"method {method.name!r}"
     preset = preset_of(method.presets, request.preset, what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -17,6 +18,7 @@ import bench
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
 _SOURCES = ("bench", "datasets", "methods", "protocols", "reports", "pyproject.toml")
+_TRAINING_SOURCES = ("bench", "datasets", "methods")
 _GIT_TIMEOUT_S = 10
 
 # An absolute path (POSIX, Windows, ~) where one can begin: first in a word, or after = : , [ or a quote.
@@ -73,6 +75,16 @@ def git_state(checkout: Path | None = None) -> dict[str, Any] | None:
         return None
     status = _git(root, "status", "--porcelain", "--", *(s for s in _SOURCES if (root / s).exists()))
     return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def sources_sha256() -> str:
+    """Hash of the sources that a training runs: the hall, the data sets and the methods."""
+    root = Path(bench.__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(file for package in _TRAINING_SOURCES for file in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}|".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def device_name(device: torch.device) -> str:

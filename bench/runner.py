@@ -44,7 +44,7 @@ class RunRequest:
     """What ``bench run`` was asked for.
 
     Attributes:
-        checkpoint: Weights of bench or an official checkpoint; None: released, shipped or default ones.
+        checkpoint: Weights of bench or an official checkpoint; None: shipped, released or default ones.
         like: Build the network that this weights file describes, without its weights (for untrained baselines).
         feature_dtype: float16 rounds features, so that they take half the room on disk; it changes numbers.
         force: Measure again where the record is already there.

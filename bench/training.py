@@ -131,6 +131,7 @@ def run_stage(job: PretrainJob, stage: Stage) -> None:
             due = time.monotonic() - last_saved > job.checkpoint_seconds
             if step == stage.steps or due or interrupted():
                 _save(path, stage, step, log)
+                job.on_checkpoint()
                 last_saved = time.monotonic()
             if interrupted():
                 raise KeyboardInterrupt

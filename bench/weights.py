@@ -1,19 +1,22 @@
 """Weights on disk: safetensors with a description of the network and of where its weights come from.
 
 The description lies in the file's metadata as JSON: ``method``, ``options`` (enough to build the network) and
-``provenance`` (data set, fingerprint, preset, seed, steps). Nothing here ever unpickles.
+``provenance`` (data set, fingerprint, preset, seed, steps). Weights that ship are stored in half precision; in memory
+all are in single. Nothing here ever unpickles.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -22,6 +25,9 @@ from bench.files import write_atomically
 
 _KEY = "bench"
 
+HALF = "float16"
+"""What the provenance calls ``stored_as`` where a file holds matrices in half precision."""
+
 
 @dataclass(frozen=True, eq=False)
 class Weights:
@@ -29,7 +35,7 @@ class Weights:
 
     Attributes:
         sha256: Of the file.
-        tensors: State dict of the network.
+        tensors: State dict of the network; what the file holds in half precision is float32 here.
     """
 
     path: Path
@@ -45,8 +51,9 @@ class Weights:
         p = self.provenance
         if "format" in p:
             return f"released checkpoint {' + '.join(p.get('files', {}))} ({p['format']})"
+        preset = f"{p.get('preset', 'custom')} preset"
         parts = [
-            f"{p.get('preset', 'custom')} preset",
+            f"shipped weights in half precision ({preset})" if p.get("stored_as") == HALF else preset,
             f"trained on {p.get('images', 'unknown')} images of {p.get('dataset', 'unknown data')}",
         ]
         if "stage" in p:
@@ -58,9 +65,17 @@ def save_weights(
     path: Path, network: nn.Module, *, method: str, options: dict[str, Any], provenance: dict[str, Any]
 ) -> None:
     """Write a network's state atomically."""
+    content = encode(network.state_dict(), method=method, options=options, provenance=provenance)
+    write_atomically(path, content)
+
+
+def encode(
+    tensors: Mapping[str, Tensor], *, method: str, options: dict[str, Any], provenance: dict[str, Any]
+) -> bytes:
+    """The bytes of a weights file."""
     description = json.dumps({"method": method, "options": options, "provenance": provenance}, sort_keys=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_atomically(path, safetensors.torch.save(tensors, metadata={_KEY: description}))
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(plain, metadata={_KEY: description})
 
 
 def read_weights(path: Path, *, method: str | None = None) -> Weights:
@@ -102,7 +117,10 @@ def read_weights(path: Path, *, method: str | None = None) -> Weights:
             f"{path} holds weights of method {found!r}, not of {method!r}",
             hint=f"Run it with --method {found}.",
         )
-    return Weights(path, hashlib.sha256(data).hexdigest(), found, options, provenance, tensors)
+    widened = {
+        name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()
+    }
+    return Weights(path, hashlib.sha256(data).hexdigest(), found, options, provenance, widened)
 
 
 def describes_itself(path: Path) -> bool:

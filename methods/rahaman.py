@@ -148,6 +148,7 @@ _SHORT: dict[str, Any] = {
     "step2_batch_size": 16,
     "equivariance_weight": 10.0,
 }
+_SMALL: dict[str, Any] = {**_SHORT, "step1_epochs": 8, "step2_epochs": 3}
 
 
 class Rahaman(Method):
@@ -163,13 +164,15 @@ class Rahaman(Method):
     Options = RahamanOptions
     Recipe = RahamanRecipe
     default_preset = "tiny"
+    shipped_presets = ("shipped-faces",)
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("128 px, 50 landmarks, 20 + 20 epochs: for a GPU."),
         "small": Preset(
             "A narrow hourglass at 64 px, 30 landmarks: about 12 minutes on one core for some 3,300 images.",
             options=_NARROW,
-            recipe={**_SHORT, "step1_epochs": 8, "step2_epochs": 3},
+            recipe=_SMALL,
         ),
+        "shipped-faces": Preset("As small, of synthetic-faces: the weights that ship.", _NARROW, _SMALL),
         "tiny": Preset(
             "As small, but shorter: about 4 minutes on one core for some 5,000 images.",
             options=_NARROW,

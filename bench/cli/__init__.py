@@ -6,7 +6,18 @@ import sys
 
 import typer
 
-from bench.cli import cache, data, data_render, listing, pretrain, reports, reproduce, run, weights
+from bench.cli import (
+    cache,
+    data,
+    data_render,
+    listing,
+    pretrain,
+    reports,
+    reproduce,
+    run,
+    weights,
+    weights_shipped,
+)
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -26,6 +37,8 @@ app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("check")(reports.check)
 data.app.command("render")(data_render.render)
+weights.app.command("ship")(weights_shipped.ship)
+weights.app.command("shipped")(weights_shipped.shipped)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(cache.app, name="cache")

@@ -14,12 +14,10 @@ from bench.errors import BenchError, did_you_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench import registry
     from bench.method import Method, Preset
 
 _GIVES = {"dense": "dense features", "landmarks": "discovered landmarks"}
-
-if TYPE_CHECKING:
-    from bench import registry
 
 _HEADINGS: dict[registry.Group, str] = {
     "methods": "method",
@@ -151,6 +149,9 @@ def _described(group: registry.Group, name: str) -> dict[str, Any]:
 def _described_method(method: Method) -> dict[str, Any]:
     from bench.footprint import footprint
     from bench.options import summarise_options
+    from bench.shipped import shipped_entry
+
+    shipped = shipped_entry(method)
 
     def with_sizes(presets: dict[str, Preset]) -> dict[str, Any]:
         return {
@@ -172,7 +173,8 @@ def _described_method(method: Method) -> dict[str, Any]:
         "stages": list(method.stages),
         "recipe": [asdict(option) for option in summarise_options(method.Recipe)] if method.presets else [],
         "presets": with_sizes(method.presets),
-        "default_preset": method.default_preset,
+        "default_preset": None if shipped else method.default_preset,
+        "shipped": shipped.summary() if shipped else None,
         "variants": with_sizes(method.variants),
         "fetches_weights": method.fetches_weights,
         "learns_from_annotations": method.learns_from_annotations,
@@ -228,6 +230,8 @@ def _print_method(console: Console, method: dict[str, Any]) -> None:
         grid.add_row("" if number else "stages", escape(stage))
     if method["learns_from_annotations"]:
         grid.add_row("learns", "from annotated images")
+    if "shipped" in method:
+        grid.add_row("weights", escape(f"shipped with the method, {method['shipped']}"))
     if method["fetches_weights"]:
         grid.add_row("weights", "released ones are fetched once, where none are given")
     for number, (name, summary) in enumerate(method["checkpoint_formats"].items()):

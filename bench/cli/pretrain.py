@@ -11,10 +11,15 @@ from bench.cli.common import Dataset, DatasetOptions, Device, MethodOptions, Qui
 
 
 def pretrain(
-    method: Annotated[str, typer.Option("--method", "-m", help="See: bench list methods.")],
+    method: Annotated[str | None, typer.Option("--method", "-m", help="See: bench list methods.")] = None,
+    every_method: Annotated[
+        bool, typer.Option("--all", help="Every method that has the preset, one after another.")
+    ] = False,
     dataset: Dataset = "synthetic-faces",
     dataset_options: DatasetOptions = None,
-    preset: Annotated[str, typer.Option(help="paper, small or tiny; see: bench show METHOD.")] = "small",
+    preset: Annotated[
+        str, typer.Option(help="paper, small, tiny, shipped-faces; see: bench show METHOD.")
+    ] = "small",
     variant: Annotated[
         str | None, typer.Option(help="A network or ablation of the paper's tables; see: bench show METHOD.")
     ] = None,
@@ -64,32 +69,38 @@ def pretrain(
       bench pretrain -m contrast --share 0.05 --dataset coco:my/faces
 
       bench pretrain -m thewlis --init celeba.safetensors --dataset coco:my/faces
+
+      bench pretrain --all --preset shipped-faces
     """
+    from bench.errors import BenchError
     from bench.opening import DatasetRequest
     from bench.pretraining import PretrainRequest
     from bench.pretraining import pretrain as run_pretraining
+    from bench.pretraining_all import pretrain_all
     from bench.progress import Progress
 
+    if (method is None) != every_method:
+        raise BenchError("give either --method NAME or --all", hint="The names: bench list methods.")
+    progress = Progress(quiet=quiet)
     with continuable():
-        weights = run_pretraining(
-            PretrainRequest(
-                method=method,
-                dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
-                preset=preset,
-                variant=variant,
-                initial=initial,
-                method_options=tuple(method_options or ()),
-                recipe_options=tuple(recipe_options or ()),
-                splits=tuple(splits) if splits else None,
-                share=share,
-                output=output,
-                seed=seed,
-                device=device,
-                precision=precision,
-                snapshot_every=snapshot_every,
-                tensorboard=tensorboard,
-                workers=workers,
-            ),
-            Progress(quiet=quiet),
+        request = PretrainRequest(
+            method=method or "",
+            dataset=DatasetRequest(dataset, tuple(dataset_options or ())),
+            preset=preset,
+            variant=variant,
+            initial=initial,
+            method_options=tuple(method_options or ()),
+            recipe_options=tuple(recipe_options or ()),
+            splits=tuple(splits) if splits else None,
+            share=share,
+            output=output,
+            seed=seed,
+            device=device,
+            precision=precision,
+            snapshot_every=snapshot_every,
+            tensorboard=tensorboard,
+            workers=workers,
         )
-    print(weights)
+        written = pretrain_all(request, progress) if every_method else [run_pretraining(request, progress)]
+    for weights in written:
+        print(weights)

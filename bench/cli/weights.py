@@ -1,4 +1,7 @@
-"""``bench weights``: what a weights file is, and bench's own from checkpoints of other code."""
+"""``bench weights``: what a weights file is, and bench's own from checkpoints of other code.
+
+Its commands about shipped weights are in ``weights_shipped``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
     from bench.conversion import Conversion
 
 app = typer.Typer(
-    help="Look into weights, and take over checkpoints of the official repositories.", no_args_is_help=True
+    help="Look into weights, take over checkpoints of the official repositories, and ship weights with a method.",
+    no_args_is_help=True,
 )
 
 _SHOWN = 12

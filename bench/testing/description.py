@@ -17,7 +17,7 @@ _UNKNOWN = "an_option_that_nobody_has"
 
 
 def description(subject: Subject) -> None:
-    """A method names itself, sums itself up in one line, cites its paper, and its default preset exists."""
+    """A method names itself, sums itself up in one line, cites its paper, and its default and shipped presets exist."""
     method = subject.method
     for attribute in ("name", "summary", "reference"):
         text = getattr(method, attribute, None)
@@ -38,6 +38,12 @@ def description(subject: Subject) -> None:
         got=f"default_preset = {method.default_preset!r}",
         expected=f"None or one of the presets: {', '.join(method.presets) or 'there are none'}",
         remedy="name an existing preset",
+    )
+    require(
+        set(method.shipped_presets) <= method.presets.keys(),
+        got=f"shipped_presets = {method.shipped_presets!r}",
+        expected=f"names of presets: {', '.join(method.presets) or 'there are none'}",
+        remedy="name existing presets, from which the shipped weights can be trained again",
     )
 
 

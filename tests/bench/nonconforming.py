@@ -247,6 +247,10 @@ class NoPaperPreset(Honest):
     default_preset = "small"
 
 
+class ShipsWhatItCannotTrain(Honest):
+    shipped_presets = ("large",)
+
+
 class UndocumentedOption(Honest):
     class Options(HonestOptions):
         """With one more."""
@@ -286,6 +290,7 @@ class VariantThatDoesNotBuild(Honest):
 BROKEN_DESCRIPTIONS: dict[type[Method], set[str]] = {
     NoReference: {"description"},
     NoPaperPreset: {"description"},
+    ShipsWhatItCannotTrain: {"description"},
     UndocumentedOption: {"options-documented"},
     ImpossibleDefault: {"options-valid", "weights-round-trip"},
     AcceptsAnything: {"options-valid"},

@@ -212,6 +212,7 @@ def test_without_weights_the_default_preset_is_trained_once(
     monkeypatch.setattr(network, "DEFAULT_DATASET", f"coco:{faces}")
     tiny = Preset("tiny", dict(o.split("=") for o in TINY_NETWORK), dict(o.split("=") for o in TINY_RECIPE))
     monkeypatch.setitem(LEAD.presets, "tiny", tiny)
+    monkeypatch.setattr(LEAD, "shipped_presets", ())
     request = _request(
         faces, tmp_path / "runs", method="lead", method_options=(), protocol_options=("pairs=4",)
     )
