@@ -88,7 +88,7 @@ class CostMeter:
     def write(self) -> None:
         sitting = Sitting(
             started=self._date.replace(microsecond=0),
-            seconds=round(time.monotonic() - self._started, 1),
+            seconds=round(time.monotonic() - self._started, 3),
             device=self._device,
             bench=__version__,
             git=self._git,
