@@ -103,7 +103,7 @@ def pack(output: Path) -> Parcel:
         command=cost.command,
         options=weights.options,
         git_commit=cost.commit,
-        seconds=round(cost.seconds, 1),
+        seconds=round(cost.seconds, 3),
         device=cost.device,
         date=cost.sittings[-1].started.date(),
         feature_difference=_difference(method, network, tensors, weights),
