@@ -19,6 +19,7 @@ from bench.loading import LoadedSplit, Preprocessing, load_split
 from bench.opening import DatasetRequest
 from bench.progress import Progress
 from bench.runner import RunRequest, run
+from tests.bench.heard import Heard
 from tests.bench.pictures import Pictures
 from tests.bench.world import UNTRAINED_TINY_NETWORK, write_faces
 
@@ -188,21 +189,9 @@ class Slow(Pictures):
         return super().__getitem__(index)
 
 
-class _Heard(Progress):
-    """Lets the slow reader go on as soon as it is told that another waits."""
-
-    def __init__(self, go_on: threading.Event) -> None:
-        super().__init__(quiet=True)
-        self.go_on, self.said = go_on, ""
-
-    def say(self, message: str) -> None:
-        self.said += message
-        self.go_on.set()
-
-
 def test_two_that_ask_at_once_decode_once(cache: ImageCache) -> None:
     slow, waiting = Slow(3), Pictures(3)
-    heard = _Heard(slow.go_on)
+    heard = Heard(slow.go_on)
     results: list[LoadedSplit] = []
     thread = threading.Thread(target=lambda: results.append(_load(slow, cache)[0]))
     thread.start()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,3 +56,33 @@ def extraction(network: FeatureExtractor, images: Tensor, progress: Progress | N
 def in_memory(count: int) -> FeatureMap:
     """What is expected of so many pictures."""
     return extraction(TwoLevels(), pictures(count)).in_memory()
+
+
+def open_features(cache: FeatureCache, images: Tensor) -> tuple[FeatureMap, str]:
+    """The features, and what was said."""
+    said = io.StringIO()
+    progress = Progress(Console(file=said, width=1000))
+    return cache.open(extraction(cache.extractor, images, progress)), said.getvalue()
+
+
+def entries(cache: FeatureCache) -> list[Path]:
+    return sorted(folder for folder in cache.folder.folder.iterdir() if folder.is_dir())
+
+
+def assert_same(one: FeatureMap, other: FeatureMap) -> None:
+    """Bit for bit, and lying alike in memory: what is computed from either is the same."""
+    assert (one.size, one.image_size, one.normalisation) == (
+        other.size,
+        other.image_size,
+        other.normalisation,
+    )
+    for a, b in zip(one.levels, other.levels, strict=True):
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
+        assert a.stride() == b.stride()
+
+
+def flip(file: Path, place: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 0x40
+    file.write_bytes(content)

@@ -131,7 +131,7 @@ def test_extraction(case: Case, benchmark: BenchmarkFixture) -> None:
         gflop=case.gflop * batch,
         per=batch,
     )
-    compare(benchmark, claim, extraction_pair, case, batch, side)
+    assert compare(benchmark, claim, extraction_pair, case, batch, side) == []
 
 
 def test_kept_features(benchmark: BenchmarkFixture) -> None:
@@ -145,4 +145,4 @@ def test_kept_features(benchmark: BenchmarkFixture) -> None:
         deviations={"features, relative": 0},
         per=count,
     )
-    compare(benchmark, claim, cache_pair, case, count, side, rounds=3, twin_memory=False)
+    assert compare(benchmark, claim, cache_pair, case, count, side, rounds=3, twin_memory=False) == []

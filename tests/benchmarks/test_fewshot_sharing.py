@@ -71,7 +71,7 @@ def test_reading_the_sets_of_a_draw(benchmark: BenchmarkFixture) -> None:
         ratio=1.4,
         deviations={"features, relative": 1e-4, "points": 0},
     )
-    compare(benchmark, claim, readings, sizes, rounds=1, twin_memory=False)
+    assert compare(benchmark, claim, readings, sizes, rounds=1, twin_memory=False) == []
 
 
 def readings(sizes: Sizes) -> Ways:
@@ -127,7 +127,7 @@ def test_all_counts_and_draws(benchmark: BenchmarkFixture) -> None:
         ratio=1 / 3,
         deviations={"prediction": 1e-5},
     )
-    compare(benchmark, claim, whole_protocol, batch, trainings, rounds=3, twin_memory=False)
+    assert compare(benchmark, claim, whole_protocol, batch, trainings, rounds=3, twin_memory=False) == []
 
 
 def whole_protocol(batch: int, trainings: int) -> Ways:

@@ -88,4 +88,4 @@ def test_hypercolumns(benchmark: BenchmarkFixture, landmarks: int, wholly: bool,
         deviations={"similarity, float64": 1e-12, "similarity, float32": 1e-5, "other cells found": 0},
         per=pairs,
     )
-    compare(benchmark, claim, _prepare, pairs, landmarks, narrower, wholly, rounds=3)
+    assert compare(benchmark, claim, _prepare, pairs, landmarks, narrower, wholly, rounds=3) == []

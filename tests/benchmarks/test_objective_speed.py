@@ -95,7 +95,7 @@ def test_descriptor_exchange(benchmark: BenchmarkFixture) -> None:
         gflop=9 * 2 * cells**2 * channels * pairs / 1e9,
         per=pairs,
     )
-    compare(benchmark, claim, _prepare_exchange, pairs, channels, side, rounds=3)
+    assert compare(benchmark, claim, _prepare_exchange, pairs, channels, side, rounds=3) == []
 
 
 # --- LEAD -------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_similarity_distribution(benchmark: BenchmarkFixture) -> None:
         deviations=_EXACT,
         per=pairs,
     )
-    compare(benchmark, claim, _prepare_distribution, pairs, narrower, rounds=3)
+    assert compare(benchmark, claim, _prepare_distribution, pairs, narrower, rounds=3) == []
 
 
 def test_memory_at_the_papers_batch(benchmark: BenchmarkFixture) -> None:

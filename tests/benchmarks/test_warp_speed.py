@@ -64,4 +64,4 @@ def test_warped_images_and_points(benchmark: BenchmarkFixture) -> None:
         deviations={"grey values of 255": 0.01, "points, px": 0},
         per=images,
     )
-    compare(benchmark, claim, _prepare, images, side)
+    assert compare(benchmark, claim, _prepare, images, side) == []
