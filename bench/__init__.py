@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bench.record import RunRecord as RunRecord
     from bench.report import Report as Report
     from bench.report import ReportOutput as ReportOutput
+    from bench.report import Runs as Runs
     from bench.store import RunStore as RunStore
     from bench.surfaces import HasSurface as HasSurface
     from bench.surfaces import SurfaceMap as SurfaceMap
@@ -76,6 +77,7 @@ _HOME = {
     "ReportOutput": "report",
     "run_stage": "training",
     "RunRecord": "record",
+    "Runs": "report",
     "RunStore": "store",
     "Sample": "landmarks",
     "Stage": "training",
@@ -112,6 +114,7 @@ __all__ = [
     "ReportOutput",
     "RunRecord",
     "RunStore",
+    "Runs",
     "Sample",
     "Stage",
     "SurfaceMap",

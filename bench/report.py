@@ -3,23 +3,63 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.errors import BenchError
 from bench.record import RunRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from bench.store import Array, Problem, RunStore
 
 
 class ReportOptions(BaseModel):
     """Base of every report's options: unknown names are errors, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """What a report reads.
+
+    Attributes:
+        records: Those that are readable.
+        problems: Files among them that are not.
+        store: Where their per-sample values and drawings lie; None: there is nothing but the records.
+    """
+
+    records: Sequence[RunRecord]
+    problems: Sequence[Problem] = ()
+    store: RunStore | None = None
+
+    @classmethod
+    def of(cls, store: RunStore) -> Runs:
+        """Everything in a folder of records."""
+        return cls(*store.load_all(), store)
+
+    def per_sample(self, record_id: str) -> dict[str, Array]:
+        """The per-sample values of a record.
+
+        Raises:
+            BenchError: where there are none, or they are broken.
+        """
+        return self._store(record_id).per_sample(record_id)
+
+    def pictures(self, record_id: str) -> dict[str, Path]:
+        """Name -> PNG file of the drawings of a record."""
+        return {} if self.store is None else self.store.pictures(record_id)
+
+    def _store(self, record_id: str) -> RunStore:
+        if self.store is None:
+            raise BenchError(f"run {record_id} was given without its per-sample values")
+        return self.store
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +75,7 @@ class ReportOutput:
 
     renderable: RenderableType | None
     data: dict[str, Any]
-    files: dict[Path, str] = field(default_factory=dict)
+    files: Mapping[Path, str | bytes] = field(default_factory=dict)
     exit_code: int = 0
 
 
@@ -53,7 +93,7 @@ class Report(ABC):
     Options: ClassVar[type[ReportOptions]] = ReportOptions
 
     @abstractmethod
-    def render(self, records: Sequence[RunRecord], options: Any) -> ReportOutput:
+    def render(self, runs: Runs, options: Any) -> ReportOutput:
         """Render; equal records in any order give equal output.
 
         Raises:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from bench.errors import BenchError, did_you_mean
 from bench.record import RunRecord
-from bench.report import Report, ReportOutput
+from bench.report import Report, ReportOutput, Runs
 from reports.frame import COLUMNS, Selection, frame_of, from_csv, to_csv
 from reports.leaderboard import in_order
 from reports.pivot import MISSING, decimals
@@ -65,10 +65,10 @@ class CheckReport(Report):
     summary: ClassVar[str] = "compare all runs with a baseline file; exit code 1 where a metric regressed"
     Options: ClassVar[type[CheckOptions]] = CheckOptions
 
-    def render(self, records: Sequence[RunRecord], options: CheckOptions) -> ReportOutput:
+    def render(self, runs: Runs, options: CheckOptions) -> ReportOutput:
         """Compare, or write the baseline."""
         try:
-            return _write(records, options) if options.write_baseline else _compare(records, options)
+            return (_write if options.write_baseline else _compare)(runs.records, options)
         except BenchError as error:
             return ReportOutput(
                 Text(str(error), style="red"), _data(UNUSABLE, [], str(error)), exit_code=UNUSABLE

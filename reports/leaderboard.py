@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,8 +11,7 @@ import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.record import RunRecord
-from bench.report import Report, ReportOutput
+from bench.report import Report, ReportOutput, Runs
 from reports.frame import COLUMNS, QUESTION, Selection, frame_of, natural_key, rows_of, to_csv
 from reports.pivot import coverage, questions, tables
 from reports.ranking import RANK_COLUMNS, with_ranks
@@ -39,8 +38,9 @@ class LeaderboardReport(Report):
     summary: ClassVar[str] = "rank all runs: leaderboard.csv and a table per protocol and data set"
     Options: ClassVar[type[LeaderboardOptions]] = LeaderboardOptions
 
-    def render(self, records: Sequence[RunRecord], options: LeaderboardOptions) -> ReportOutput:
+    def render(self, runs: Runs, options: LeaderboardOptions) -> ReportOutput:
         """Rank the records; exit code 2 and no file where there are none."""
+        records = runs.records
         if not records:
             message = "No runs to rank. Measure one with: bench run --method NAME --protocol NAME"
             return ReportOutput(Text(message), {"rows": [], "tables": []}, exit_code=2)

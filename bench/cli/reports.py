@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import Json, Runs
+from bench.cli.common import Json
+from bench.cli.common import Runs as RunsFolder
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this m
 
 
 def leaderboard(
-    runs: Runs = Path("runs"),
+    runs: RunsFolder = Path("runs"),
     output: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("leaderboard.csv"),
     method: Methods = None,
     dataset: Datasets = None,
@@ -45,12 +46,12 @@ def leaderboard(
       bench leaderboard --json | jq '.rows[] | select(.rank == 1)'
     """
     options = {"output": output, **_selection(method, dataset, protocol, metric)}
-    _report("leaderboard", runs, options, json_output)
+    run_report("leaderboard", runs, options, json_output)
 
 
 def check(
     baseline: Annotated[Path, typer.Option(help="The CSV file to compare with.")] = Path("baseline.csv"),
-    runs: Runs = Path("runs"),
+    runs: RunsFolder = Path("runs"),
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,40 +96,41 @@ def check(
             **_tolerances(tolerance or []),
             **_selection(method, dataset, protocol, metric),
         }
-        _report("check", runs, options, json_output)
+        run_report("check", runs, options, json_output)
     except BenchError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error  # 1 would say that a metric regressed
 
 
-def _report(name: str, runs: Path, options: dict[str, Any], json_output: bool) -> None:
+def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool) -> None:
     from bench.files import write_atomically
     from bench.registry import load
+    from bench.report import Runs
     from bench.store import RunStore
 
-    records, problems = RunStore(runs).load_all()
-    for problem in problems:
+    found = Runs.of(RunStore(runs))
+    for problem in found.problems:
         typer.echo(f"warning: not a usable record: {problem}", err=True)
     report = load("reports", name)
-    output: ReportOutput = report().render(records, report.Options.model_validate(options))
+    output: ReportOutput = report().render(found, report.Options.model_validate(options))
     for path, content in output.files.items():
         write_atomically(path, content)
     if json_output:
-        listed = [{"file": str(problem.file), "reason": problem.reason} for problem in problems]
-        _print_json({**output.data, "problems": listed, "written": [str(path) for path in output.files]})
+        listed = [{"file": str(problem.file), "reason": problem.reason} for problem in found.problems]
+        print_json({**output.data, "problems": listed, "written": [str(path) for path in output.files]})
     else:
-        _print(output)
+        print_output(output)
         for path in output.files:
             typer.echo(f"wrote {path}", err=True)
     if output.exit_code:
         raise typer.Exit(output.exit_code)
 
 
-def _print_json(data: dict[str, Any]) -> None:
+def print_json(data: dict[str, Any]) -> None:
     typer.echo(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
 
 
-def _print(output: ReportOutput) -> None:
+def print_output(output: ReportOutput) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)

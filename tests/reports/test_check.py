@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from bench.record import RunRecord
-from bench.report import ReportOutput
+from bench.report import ReportOutput, Runs
 from bench.store import RunStore
 from reports.check import CheckOptions, CheckReport
 from reports.frame import COLUMNS
@@ -25,13 +25,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def check(path: Path, *records: RunRecord, **options: Any) -> ReportOutput:
-    return CheckReport().render(records, CheckOptions.model_validate({"baseline": path, **options}))
+    return CheckReport().render(Runs(records), CheckOptions.model_validate({"baseline": path, **options}))
 
 
 def baseline(path: Path, *records: RunRecord) -> Path:
     output = check(path, *records, write_baseline=True)
     assert output.exit_code == 0
-    path.write_text(output.files[path], encoding="utf-8")
+    path.write_text(str(output.files[path]), encoding="utf-8")
     return path
 
 
@@ -306,8 +306,8 @@ def test_a_folder_is_no_baseline(path: Path) -> None:
 
 def test_a_leaderboard_serves_as_a_baseline(path: Path) -> None:
     runs = [record(metric(1.0)), record(method="random", reason="out of memory")]
-    board = LeaderboardReport().render(runs, LeaderboardOptions(output=path))
-    path.write_text(board.files[path], encoding="utf-8")
+    board = LeaderboardReport().render(Runs(runs), LeaderboardOptions(output=path))
+    path.write_text(str(board.files[path]), encoding="utf-8")
     assert verdicts(check(path, record(metric(1.5)))) == ["worse"]
 
 

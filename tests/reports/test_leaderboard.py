@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bench.errors import BenchError
 from bench.record import RunRecord
-from bench.report import ReportOutput
+from bench.report import ReportOutput, Runs
 from reports.frame import COLUMNS, condition_text, frame_of, from_csv, natural_key, rows_of, to_csv
 from reports.leaderboard import LEADERBOARD_COLUMNS, LeaderboardOptions, LeaderboardReport
 from reports.pivot import decimals
@@ -27,11 +27,11 @@ PATH = Path("leaderboard.csv")
 
 
 def render(*records: RunRecord, **options: Any) -> ReportOutput:
-    return LeaderboardReport().render(records, LeaderboardOptions.model_validate(options))
+    return LeaderboardReport().render(Runs(records), LeaderboardOptions.model_validate(options))
 
 
 def rows(output: ReportOutput) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(output.files[PATH])))
+    return list(csv.DictReader(io.StringIO(str(output.files[PATH]))))
 
 
 def printed(output: ReportOutput, *, styles: bool = False, width: int = 1000) -> str:
@@ -427,7 +427,7 @@ def test_a_frame_survives_the_way_through_csv() -> None:
     again = from_csv(to_csv(frame))
     assert rows_of(again) == rows_of(frame)
     assert list(again.columns) == list(COLUMNS)
-    assert from_csv(render(*runs).files[PATH]).shape == frame.shape
+    assert from_csv(str(render(*runs).files[PATH])).shape == frame.shape
     assert LEADERBOARD_COLUMNS[: len(COLUMNS)] == COLUMNS
 
 
