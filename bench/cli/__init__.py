@@ -11,10 +11,12 @@ from bench.cli import (
     data,
     data_render,
     listing,
+    merge,
     pretrain,
     reports,
     reproduce,
     run,
+    runs,
     weights,
     weights_shipped,
 )
@@ -36,11 +38,13 @@ app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("check")(reports.check)
+app.command("merge")(merge.merge)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.add_typer(runs.app, name="runs")
 app.add_typer(cache.app, name="cache")
 
 
