@@ -112,9 +112,7 @@ def _take(
             action = "replaced" if was_there else "added"
         elif record.status == "failed":
             action = "kept"
-        elif remark := _contradiction(present, record, tolerance):
-            action = "conflict"
-        elif tolerance == 0 and (remark := _other_values(target, record, beside)):
+        elif remark := _disagreement(target, present, record, beside, tolerance):
             action = "conflict"
         else:
             values = None if target.values_file(record.id).exists() else beside.values
@@ -125,8 +123,16 @@ def _take(
     return Outcome(record.id, source.folder, action, remark)
 
 
+def _disagreement(
+    target: RunStore, present: RunRecord, record: RunRecord, beside: _Beside, tolerance: float
+) -> str:
+    """What two ok records of the same run disagree in; empty where they agree."""
+    in_record = _contradiction(present, record, tolerance)
+    return in_record or ("" if tolerance else _other_values(target, record, beside))
+
+
 def _contradiction(present: RunRecord, record: RunRecord, tolerance: float) -> str:
-    """What the numbers disagree in; empty where they agree."""
+    """Which numbers disagree."""
     lines = []
     for pair in paired(present, record):
         if pair.one is None or pair.other is None:

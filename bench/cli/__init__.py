@@ -10,6 +10,7 @@ from bench.cli import (
     cache,
     data,
     data_render,
+    doctor,
     listing,
     merge,
     pretrain,
@@ -39,6 +40,7 @@ app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("check")(reports.check)
 app.command("merge")(merge.merge)
+app.command("doctor")(doctor.doctor)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)
