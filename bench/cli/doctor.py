@@ -27,8 +27,8 @@ def doctor(
 ) -> None:
     """Examine the installation: does everything that bench relies on work?
 
-    Libraries and their versions, GPUs, shipped weights, caches, data sets, records,
-    and the conformance suite of every installed method (under a minute).
+    Libraries and their versions, GPUs, shipped weights, caches, data sets,
+    records, and the conformance suite of every installed method (some 20 s).
 
     Exit code 0: nothing is wrong, though there may be warnings; 1: something is.
 
@@ -86,8 +86,11 @@ def _print(findings: Sequence[Finding], seconds: float) -> None:
     for finding in findings:
         if finding.status != "ok":
             style = _STYLES[finding.status]
-            out.print(f"[{style}]{finding.status}[/{style}] {plain(finding.name)}: {plain(finding.found)}")
+            where = f"{finding.area}, {finding.name}"
+            out.print(f"[{style}]{finding.status}[/{style}] {plain(where)}: {plain(finding.found)}")
             out.print(f"  {plain(finding.remedy)}")
-    counts = [sum(finding.status == status for finding in findings) for status in ("problem", "warning")]
-    told = f"{counts[0]} problems, {counts[1]} warnings" if any(counts) else "nothing is wrong"
-    out.print(f"{told}; {len(findings)} things looked at in {seconds:.0f} s")
+    problems, warnings = (
+        sum(finding.status == status for finding in findings) for status in ("problem", "warning")
+    )
+    told = f"problems: {problems}, warnings: {warnings}" if problems or warnings else "nothing is wrong"
+    out.print(f"{told}; looked at {len(findings)} things in {seconds:.0f} s")

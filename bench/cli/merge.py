@@ -25,10 +25,11 @@ def merge(
 ) -> None:
     """Take records, with their values and drawings, from other folders.
 
-    An equal record is left alone, and one that is ok replaces one that failed. Where the same run gave
-    other numbers on another machine, that is reported and the present record stays; `bench runs diff`
-    shows both. Measured memory always differs a little, and a GPU rounds otherwise than a CPU: see
-    --tolerance. Broken files are named and the others merged.
+    An equal record is left alone, and one that is ok replaces one that failed.
+    Where the same run gave other numbers on another machine, that is reported
+    and the present record stays; bench runs diff shows both. Measured memory
+    always differs a little, and a GPU rounds otherwise than a CPU: see
+    --tolerance. Broken files are named, and the others are merged.
 
     Exit code 0: everything is in; 1: something was in conflict, or broken.
 

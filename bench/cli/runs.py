@@ -113,8 +113,8 @@ def diff(
 ) -> None:
     """Show what differs between two records, and their values side by side.
 
-    First what could change a number: options, weights, data, protocol version, seed. Then what could
-    not: labels and counts. Then versions, device and command.
+    First what can change a number: options, weights, data, protocol version,
+    seed. Then what cannot: labels and counts. Then versions, device, command.
 
     Examples:
 
@@ -154,10 +154,12 @@ def prune(
 ) -> None:
     """Show what is no longer needed; with --yes, remove it.
 
-    That is: failed records; records that a newer version of their protocol has measured again; values
-    and drawings without a record; parts and locks of runs that are over; temporary files of writers that
-    were killed. Parts of interrupted runs (unfinished) are removed only where --only names them. What a
-    process is using stays, and so do broken records, which a person should look at.
+    That is: failed records; records that a newer version of their protocol has
+    measured again (superseded); values and drawings without a record (orphan);
+    parts and locks of runs that are over (partial); temporary files of writers
+    that were killed. Parts of interrupted runs (unfinished) go only where --only
+    names them. What a process is using stays, and so do broken records, which
+    a person should look at.
 
     Examples:
 

@@ -69,7 +69,7 @@ def print_list(rows: Sequence[Listed], *, of: int, folder: Path) -> None:
         what = f"none of the {of} records in" if of else "no records in"
         out.print(f"{what} {plain(folder)}" + ("" if of else "; bench run measures one"), soft_wrap=True)
         return
-    digits = _distinct([row.record.id for row in rows])
+    digits = distinct_digits([row.record.id for row in rows])
     columns: dict[str, list[str]] = {
         "id": [row.record.id[:digits] for row in rows],
         "method": [row.record.method.name for row in rows],
@@ -222,7 +222,7 @@ def print_leftovers(found: Sequence[Leftover], *, removed: bool) -> None:
         out.print(f"{files} files and folders, {total}; nothing is removed without --yes")
 
 
-def _distinct(ids: Sequence[str]) -> int:
+def distinct_digits(ids: Sequence[str]) -> int:
     """How many digits tell all ids apart."""
     digits = _SHORTEST_ID
     while digits < 16 and len({one[:digits] for one in ids}) < len(ids):

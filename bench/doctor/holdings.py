@@ -37,7 +37,7 @@ def _shipped(method: Method) -> Finding:
     if not entries:
         trained = method.default_preset
         found = "none are shipped" + (f"; bench run trains preset {trained!r}, once" if trained else "")
-        remedy = "Reinstall the package, or give weights with --checkpoint."
+        remedy = "Install a package that brings them, give weights with --checkpoint, or let it train."
         return Finding("weights", method.name, "warning", found, remedy)
     for entry in entries:
         verified(folder, entry)
