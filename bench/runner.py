@@ -46,6 +46,7 @@ class RunRequest:
     Attributes:
         checkpoint: Weights of bench or an official checkpoint; None: shipped, released or default ones.
         like: Build the network that this weights file describes, without its weights (for untrained baselines).
+        weights: Preset whose shipped weights are measured, where the method ships several.
         feature_dtype: float16 rounds features, so that they take half the room on disk; it changes numbers.
         force: Measure again where the record is already there.
     """
@@ -56,6 +57,7 @@ class RunRequest:
     preset: str = "quick"
     checkpoint: Path | None = None
     like: Path | None = None
+    weights: str | None = None
     method_options: Sequence[str] = ()
     protocol_options: Sequence[str] = ()
     train_split: str | None = None
@@ -105,6 +107,7 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         method,
         request.checkpoint,
         request.like,
+        request.weights,
         request.method_options,
         request.device,
         request.workers,
@@ -184,7 +187,14 @@ def baseline_requests(request: RunRequest, record: RunRecord) -> list[RunRequest
     options = {"random": (f"network={record.method.name}", f"options={json.dumps(record.method.options)}")}
     untrainable = not registry.load("methods", record.method.name).presets
     return [
-        replace(request, method=name, checkpoint=None, like=None, method_options=options.get(name, ()))
+        replace(
+            request,
+            method=name,
+            checkpoint=None,
+            like=None,
+            weights=None,
+            method_options=options.get(name, ()),
+        )
         for name in record.protocol.baselines
         if name != record.method.name and not (name == "random" and untrainable)
     ]
