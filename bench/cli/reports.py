@@ -66,6 +66,22 @@ def check(
     require_all: Annotated[
         bool, typer.Option("--require-all", help="Exit with 2 where a baseline value is not measured.")
     ] = False,
+    junit: Annotated[Path | None, typer.Option(help="Also write the verdicts as JUnit XML.")] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="GITHUB_STEP_SUMMARY",
+            help="Also add the verdicts as Markdown to this file: the job summary of GitHub Actions.",
+        ),
+    ] = None,
+    annotate: Annotated[
+        bool,
+        typer.Option(
+            "--annotate/--no-annotate",
+            envvar="GITHUB_ACTIONS",
+            help="Also print annotations of GitHub Actions (not with --json).",
+        ),
+    ] = False,
     method: Methods = None,
     dataset: Datasets = None,
     protocol: Protocols = None,
@@ -86,6 +102,8 @@ def check(
 
       bench check --baseline baseline.csv
 
+      bench check --baseline baseline.csv --require-all --junit check.xml
+
       bench check --baseline baseline.csv --tolerance 0.01 --tolerance nme_interocular=0.05
     """
     try:
@@ -93,6 +111,9 @@ def check(
             "baseline": baseline,
             "write_baseline": write_baseline,
             "require_all": require_all,
+            "junit": junit,
+            "summary": summary,
+            "annotate": annotate and not json_output,
             **_tolerances(tolerance or []),
             **_selection(method, dataset, protocol, metric),
         }
@@ -115,6 +136,8 @@ def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool
     output: ReportOutput = report().render(found, report.Options.model_validate(options))
     for path, content in output.files.items():
         write_atomically(path, content)
+    for path, text in output.added.items():
+        _add(path, text)
     if json_output:
         listed = [{"file": str(problem.file), "reason": problem.reason} for problem in found.problems]
         print_json({**output.data, "problems": listed, "written": [str(path) for path in output.files]})
@@ -124,6 +147,14 @@ def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool
             typer.echo(f"wrote {path}", err=True)
     if output.exit_code:
         raise typer.Exit(output.exit_code)
+
+
+def _add(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise BenchError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def print_json(data: dict[str, Any]) -> None:
