@@ -165,6 +165,14 @@ class Rahaman(Method):
     Recipe = RahamanRecipe
     default_preset = "tiny"
     shipped_presets = ("shipped-faces", "shipped-faces-end-to-end")
+    rehearsal = Preset(
+        "For the conformance suite.",
+        options={"widths": (4, 4, 6, 8), "dim": 8, "landmarks": 5},
+        recipe={
+            "image_size": 16, "step1_epochs": 1, "step1_batch_size": 8, "step2_epochs": 1, "step2_batch_size": 8,
+            "locations": 12, "diversity_patch": 2,
+        },
+    )  # fmt: skip
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("128 px, 50 landmarks, 20 + 20 epochs: for a GPU."),
         "small": Preset(

@@ -10,11 +10,14 @@ from bench.cli import (
     cache,
     data,
     data_render,
+    doctor,
     listing,
+    merge,
     pretrain,
     reports,
     reproduce,
     run,
+    runs,
     weights,
     weights_shipped,
 )
@@ -36,11 +39,14 @@ app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("check")(reports.check)
+app.command("merge")(merge.merge)
+app.command("doctor")(doctor.doctor)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.add_typer(runs.app, name="runs")
 app.add_typer(cache.app, name="cache")
 
 
