@@ -12,6 +12,7 @@ from bench.cli import (
     data_render,
     listing,
     pretrain,
+    report,
     reports,
     reproduce,
     run,
@@ -35,6 +36,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
+app.command("report")(report.report)
 app.command("check")(reports.check)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)

@@ -1,0 +1,95 @@
+"""The values of the page: every row of the frame with the texts that people read, and what each record says first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.record import RunRecord
+from reports.frame import NO_DATA, QUESTION, natural_key
+from reports.pivot import decimals
+
+TIERS = ("published", "own", "procedural", NO_DATA)
+"""The order in which data of different kinds is shown, always apart."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The first value that a protocol reports, at its best.
+
+    Attributes:
+        row: Of the best run, as of :func:`with_texts`.
+        rivals: Methods whose error bars touch those of the best, so that no winner is claimed.
+        entries: Runs that answer the same question.
+        baseline: The best run of a method that has learned nothing; None where none was measured.
+    """
+
+    row: Mapping[str, object]
+    rivals: tuple[str, ...]
+    entries: int
+    baseline: Mapping[str, object] | None
+
+
+def with_texts(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Add ``text`` and ``spread`` (rounded alike within a column of a table) and ``place`` (within the record).
+
+    ``spread`` is ``± s``, the deviation over draws, or ``[low, high]``, the 95 % interval, or empty.
+    """
+    column = [*QUESTION, "metric", "condition"]
+    largest = ranked["value"].abs().groupby([ranked[name] for name in column]).transform("max")
+    texts, spreads = [], []
+    numbers = ("value", "low", "high", "std")
+    rows = zip(largest, *(ranked[name] for name in numbers), strict=True)
+    for most, value, low, high, std in rows:
+        if pd.isna(value):
+            texts.append("")
+            spreads.append("")
+            continue
+        digits = decimals([most])
+        texts.append(f"{value:.{digits}f}")
+        if not pd.isna(std):
+            spreads.append(f"± {std:.{digits}f}")
+        elif not pd.isna(low) and not pd.isna(high):
+            spreads.append(f"[{low:.{digits}f}, {high:.{digits}f}]")
+        else:
+            spreads.append("")
+    place = ranked.groupby("record").cumcount()
+    return ranked.assign(text=texts, spread=spreads, place=place)
+
+
+def headlines(values: pd.DataFrame, records: Mapping[str, RunRecord]) -> list[Headline]:
+    """One for every question and seed, in the order of the kinds of data, then by protocol and data set.
+
+    The headline is the value that most of the question's records report first: protocols report what matters
+    first. Nothing is averaged.
+    """
+    measured = values[values["value"].notna()]
+    found = []
+    for _, rows in measured.groupby([*QUESTION, "seed"], sort=True):
+        firsts = rows[rows["place"] == 0]
+        count = Counter(zip(firsts["metric"], firsts["condition"], strict=True))
+        most = max(count.values())
+        metric, condition = min((key for key in count if count[key] == most), key=_natural)
+        cell = rows[(rows["metric"] == metric) & (rows["condition"] == condition)]
+        found.append(_headline(cell.sort_values(["rank", "method", "record"]), records))
+    return sorted(found, key=lambda one: TIERS.index(str(one.row["tier"])))
+
+
+def _headline(cell: pd.DataFrame, records: Mapping[str, RunRecord]) -> Headline:
+    best = cell.iloc[0]
+    rivals = cell[(cell["rank_low"] == 1) & (cell["record"] != best["record"])]
+    untaught = {name for record in cell["record"] for name in records[record].protocol.baselines}
+    baselines = cell[cell["method"].isin(untaught)]
+    return Headline(
+        row=best.to_dict(),
+        rivals=tuple(dict.fromkeys(rivals["method"])),
+        entries=len(cell),
+        baseline=None if baselines.empty else baselines.iloc[0].to_dict(),
+    )
+
+
+def _natural(key: tuple[str, str]) -> tuple[object, ...]:
+    return (key[0], *natural_key(key[1]))
