@@ -11,18 +11,11 @@ import pandas as pd
 
 from bench.record import DatasetPart, MethodPart, RunRecord
 from reports.frame import NO_DATA, QUESTION, condition_text, one_line
+from reports.page.facts import MAX_FACTS, Fact, cut, facts
+from reports.page.questions import Question, question_of
 
-MAX_TEXT = 2_000
-MAX_FACTS = 200
-"""Of one part of a record. A record may be megabytes large; what a page shows of it is not."""
-
-_NESTED = 3
 _LARGEST_EXACT = 2**53
 _VALUE_COLUMNS = ("text", "spread", "count", "rank", "rank_low", "rank_high")
-
-Fact = list[str]
-"""A name and its value, as text: JavaScript would round large whole numbers."""
-
 
 class Pool:
     """Equal things get equal numbers, and are written once."""
@@ -40,12 +33,15 @@ class Pool:
         return self._places[key]
 
 
-def page_data(values: pd.DataFrame, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+def page_data(
+    values: pd.DataFrame, records: Mapping[str, RunRecord], told_apart: Mapping[Question, str]
+) -> dict[str, Any]:
     """Everything that the leaderboard and the provenance of its numbers show.
 
     Args:
         values: As of ``reports.page.values.with_texts``; the rows of a record together, in its own order.
         records: By id; those that ``values`` has.
+        told_apart: Of every question, as of ``reports.page.questions``.
 
     Returns:
         ``records``: a list each; ``values``: columns of equal length, the rows of one record after those of another;
@@ -56,20 +52,20 @@ def page_data(values: pd.DataFrame, records: Mapping[str, RunRecord]) -> dict[st
     first = values.drop_duplicates("record")
     rows: list[list[Any]] = []
     for one in first[["record", *QUESTION, "method_options", "status"]].to_dict(orient="records"):
-        record = records[one["record"]]
+        record, question = records[one["record"]], question_of(one)
         rows.append(
             [
                 record.id,
                 pools["method"].add(_method(record.method, one["method_options"])),
                 pools["protocol"].add(_protocol(record, one["protocol_options"])),
                 -1 if record.dataset is None else pools["dataset"].add(_dataset(record, one["dataset_content"])),
-                pools["question"].add([str(one[column]) for column in QUESTION]),
+                pools["question"].add([*map(str, question), told_apart[question]]),
                 str(record.seed),
-                _cut(record.reason or "no reason is given") if record.status == "failed" else "",
+                cut(record.reason or "no reason is given") if record.status == "failed" else "",
                 _command(record.provenance),
                 pools["facts"].add(_environment(record.provenance)),
                 facts({"seconds": record.provenance.get("seconds", {})}),
-                [_cut(note) for note in record.notes[:MAX_FACTS]],
+                [cut(note) for note in record.notes[:MAX_FACTS]],
             ]
         )
     return {
@@ -77,36 +73,6 @@ def page_data(values: pd.DataFrame, records: Mapping[str, RunRecord]) -> dict[st
         "values": _values(values, records, pools),
         "pools": {name: pool.items for name, pool in pools.items()},
     }
-
-
-def facts(mapping: Mapping[str, Any]) -> list[Fact]:
-    """A mapping as names and texts; the names of nested ones are joined by points."""
-    found: list[Fact] = []
-    _collect(mapping, "", _NESTED, found)
-    if len(found) > MAX_FACTS:
-        found = [*found[:MAX_FACTS], ["…", f"{len(found) - MAX_FACTS} more in the record"]]
-    return found
-
-
-def _collect(mapping: Mapping[str, Any], prefix: str, depth: int, found: list[Fact]) -> None:
-    for name, value in mapping.items():
-        path = f"{prefix}{_cut(one_line(str(name)))}"
-        if isinstance(value, dict) and depth:
-            _collect(value, f"{path}.", depth - 1, found)
-        else:
-            found.append([path, _text(value)])
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    return _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    if len(text) <= MAX_TEXT:
-        return text
-    return f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
 
 
 def _values(
@@ -124,7 +90,7 @@ def _values(
         measured["record"], measured["metric"], measured["condition"], strict=True
     ):
         part = declared[record][metric, condition]
-        declaration = (metric, one_line(part.unit), part.direction, _cut(part.definition), _cut(part.averaging))
+        declaration = (metric, one_line(part.unit), part.direction, cut(part.definition), cut(part.averaging))
         if declaration not in known:
             known[declaration] = pools["metric"].add(list(declaration))
         metrics.append(known[declaration])
@@ -152,7 +118,7 @@ def _method(method: MethodPart, options_hash: str) -> dict[str, Any]:
     return {
         "name": one_line(method.name),
         "label": one_line(method.weights_label),
-        "sha256": _cut(one_line(method.weights_sha256)),
+        "sha256": cut(one_line(method.weights_sha256)),
         "dim": str(method.feature_dim),
         "dtype": method.feature_dtype,
         "options": facts(method.options),
@@ -183,7 +149,7 @@ def _dataset(record: RunRecord, content_hash: str) -> dict[str, Any]:
         "options": facts(dataset.options),
         "preprocessing": facts(dataset.preprocessing),
         "splits": [
-            [_cut(role), _cut(split), str(dataset.counts.get(role, "")), _cut(dataset.fingerprints.get(role, ""))]
+            [cut(role), cut(split), str(dataset.counts.get(role, "")), cut(dataset.fingerprints.get(role, ""))]
             for role, split in sorted(dataset.splits.items())[:MAX_FACTS]
         ],
         "hash": content_hash,
@@ -197,7 +163,7 @@ def _command(provenance: Mapping[str, Any]) -> str:
         return ""
     program = str(words[0])
     program = "bench" if program in ("__main__.py", "bench", "bench.exe") else program
-    return _cut(shlex.join([program, *(str(word) for word in words[1:])]))
+    return cut(shlex.join([program, *(str(word) for word in words[1:])]))
 
 
 def _environment(provenance: Mapping[str, Any]) -> list[Fact]:

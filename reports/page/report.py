@@ -18,6 +18,7 @@ from reports.page.content import page_data
 from reports.page.document import document
 from reports.page.gallery import Gallery, gallery
 from reports.page.published import MAX_ROWS, published
+from reports.page.questions import Question, distinctions
 from reports.page.values import Headline, headlines, with_texts
 from reports.ranking import with_ranks
 
@@ -65,8 +66,9 @@ class PageReport(Report):
             )
         values = with_texts(ranked)
         drawn = gallery(chosen, selection) if options.figures else Gallery()
-        content = _content(chosen, records, values, drawn, options.title)
-        page = document(content, page_data(values, records))
+        told_apart = distinctions(values, records)
+        content = _content(chosen, records, values, told_apart, drawn, options.title)
+        page = document(content, page_data(values, records, told_apart))
         data = {
             "counts": content["counts"],
             "figures": [figure.name for figure in drawn.figures],
@@ -91,10 +93,15 @@ def _selected(records: Any, ranked: pd.DataFrame, selection: Selection) -> dict[
 
 
 def _content(
-    runs: Runs, records: Mapping[str, RunRecord], values: pd.DataFrame, drawn: Gallery, title: str
+    runs: Runs,
+    records: Mapping[str, RunRecord],
+    values: pd.DataFrame,
+    told_apart: Mapping[Question, str],
+    drawn: Gallery,
+    title: str,
 ) -> dict[str, Any]:
     """Variables of the page's template."""
-    leading = headlines(values, records)
+    leading = headlines(values, records, told_apart)
     failed = [record for record in runs.records if record.status == "failed"]
     return {
         "title": one_line(title) or "Landmark benchmark",

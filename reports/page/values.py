@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from bench.record import RunRecord
 from reports.frame import NO_DATA, QUESTION, natural_key
+from reports.page.questions import Question, question_of
 from reports.pivot import decimals
 
 TIERS = ("published", "own", "procedural", NO_DATA)
@@ -25,12 +27,19 @@ class Headline:
         rivals: Methods whose error bars touch those of the best, so that no winner is claimed.
         entries: Runs that answer the same question.
         baseline: The best run of a method that has learned nothing; None where none was measured.
+        told_apart: What tells the question from its namesakes.
     """
 
-    row: Mapping[str, object]
+    row: Mapping[str, Any]
     rivals: tuple[str, ...]
     entries: int
-    baseline: Mapping[str, object] | None
+    baseline: Mapping[str, Any] | None
+    told_apart: str
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the best has learned nothing."""
+        return self.baseline is not None and self.baseline["record"] == self.row["record"]
 
 
 def with_texts(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +69,9 @@ def with_texts(ranked: pd.DataFrame) -> pd.DataFrame:
     return ranked.assign(text=texts, spread=spreads, place=place)
 
 
-def headlines(values: pd.DataFrame, records: Mapping[str, RunRecord]) -> list[Headline]:
+def headlines(
+    values: pd.DataFrame, records: Mapping[str, RunRecord], told_apart: Mapping[Question, str]
+) -> list[Headline]:
     """One for every question and seed, in the order of the kinds of data, then by protocol and data set.
 
     The headline is the value that most of the question's records report first: protocols report what matters
@@ -74,11 +85,13 @@ def headlines(values: pd.DataFrame, records: Mapping[str, RunRecord]) -> list[He
         most = max(count.values())
         metric, condition = min((key for key in count if count[key] == most), key=_natural)
         cell = rows[(rows["metric"] == metric) & (rows["condition"] == condition)]
-        found.append(_headline(cell.sort_values(["rank", "method", "record"]), records))
-    return sorted(found, key=lambda one: TIERS.index(str(one.row["tier"])))
+        found.append(_headline(cell.sort_values(["rank", "method", "record"]), records, told_apart))
+    return sorted(found, key=_place)
 
 
-def _headline(cell: pd.DataFrame, records: Mapping[str, RunRecord]) -> Headline:
+def _headline(
+    cell: pd.DataFrame, records: Mapping[str, RunRecord], told_apart: Mapping[Question, str]
+) -> Headline:
     best = cell.iloc[0]
     rivals = cell[(cell["rank_low"] == 1) & (cell["record"] != best["record"])]
     untaught = {name for record in cell["record"] for name in records[record].protocol.baselines}
@@ -88,7 +101,13 @@ def _headline(cell: pd.DataFrame, records: Mapping[str, RunRecord]) -> Headline:
         rivals=tuple(dict.fromkeys(rivals["method"])),
         entries=len(cell),
         baseline=None if baselines.empty else baselines.iloc[0].to_dict(),
+        told_apart=told_apart[question_of(best.to_dict())],
     )
+
+
+def _place(headline: Headline) -> tuple[Any, ...]:
+    row = headline.row
+    return (TIERS.index(row["tier"]), row["dataset"], row["protocol"], row["seed"], headline.told_apart)
 
 
 def _natural(key: tuple[str, str]) -> tuple[object, ...]:

@@ -39,6 +39,7 @@ const RECORDS = data.records.map((row, index) => ({
   protocol: PROTOCOLS[row[2]],
   dataset: row[3] < 0 ? NO_DATASET : DATASETS[row[3]],
   question: row[4],
+  toldApart: data.pools.question[row[4]].at(-1),
   seed: row[5],
   failure: row[6],
   command: row[7],

@@ -6,7 +6,7 @@ function element(name, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(key, "");
     else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return made;
 }
 
@@ -35,13 +35,18 @@ function rankNode(value) {
 }
 
 // Bold: the best value. Underlined: its error bars touch those of the best.
-const standing = (value) => (value.rank === 1 ? "best" : value.rankLow === 1 ? "rival" : "");
+const standing = (value) => (entries.get(cellOf(value)) === 1 ? "" : value.rank === 1 ? "best" : value.rankLow === 1 ? "rival" : "");
 
 function valueLink(value) {
   return element("a", { class: `value ${standing(value)}`, href: fragment(value) },
     element("span", { class: "number" }, value.text),
     value.spread ? element("span", { class: "spread" }, ` ${value.spread}`) : null);
 }
+
+// The method of a run, and beneath it which weights.
+const methodName = (record) => [
+  element("a", { href: `#run-${record.id}` }, record.method.name), element("span", { class: "aside" }, record.method.label),
+];
 
 const tier = (dataset) => element("span", { class: `tier ${dataset.tier}` }, TIER_TEXTS[dataset.tier]);
 

@@ -39,6 +39,7 @@ setTheme(themes.includes(remembered) ? remembered : "auto");
 fillFilters();
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("input", () => { listed.page = 0; updateSoon(); });
+byId("views").addEventListener("change", update);
 byId("filters").addEventListener("reset", () => setTimeout(update));
 
 // Folded parts are printed open, and folded again afterwards.

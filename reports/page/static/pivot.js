@@ -35,8 +35,7 @@ function columnsOf(question) {
 }
 
 function labelsOf(records) {
-  const labels = [["method", "Method", (r) => r.method.name], ["weights", "Weights", (r) => r.method.label]];
-  labels.push(["dim", "Dim", (r) => r.method.dim]);
+  const labels = [["method", "Method", (r) => `${r.method.name} ${r.method.label}`], ["dim", "Dim", (r) => r.method.dim]];
   if (new Set(records.map((r) => r.seed)).size > 1) labels.push(["seed", "Seed", (r) => r.seed]);
   const further = [
     ["sha", "Weights’ hash", (r) => r.method.sha256.slice(0, 12)], ["options", "Options’ hash", (r) => r.method.hash],
@@ -67,7 +66,7 @@ function pressed(state, name, value) {
   state.by = name;
 }
 
-function questionSection(question, level) {
+function questionSection(question) {
   const columns = columnsOf(question);
   if (!opened.has(question.index)) opened.set(question.index, { by: null, descending: false, all: false });
   const state = opened.get(question.index);
@@ -92,14 +91,15 @@ function questionParts(question, columns, state, draw) {
   const press = (name, value) => () => { pressed(state, name, value); draw(); };
   const presets = [...new Set(records.map((record) => record.protocol.preset))].sort().join("/");
   const title = `caption-${question.index}`;
-  const caption = element("caption", { id: title },
-    element("strong", {}, protocol.name), dataset === NO_DATASET ? "" : ` on ${dataset.name} `, " ", tier(dataset),
-    element("span", { class: "asked" }, `${presets} preset, version ${protocol.version}, options ${protocol.hash}`
-      + (dataset === NO_DATASET ? "" : `, ${dataset.landmarks} landmarks, data ${dataset.hash}`)));
+  const asked = [`${presets} preset`, question.first.toldApart, dataset === NO_DATASET ? "" : `${dataset.landmarks} landmarks`];
+  const prints = [`version ${protocol.version}`, `options ${protocol.hash}`, dataset === NO_DATASET ? "" : `data ${dataset.hash}`];
+  const caption = element("caption", { id: title }, element("span", { class: "still" },
+    element("strong", {}, protocol.name), dataset === NO_DATASET ? "" : ` on ${dataset.name}`, " ", tier(dataset),
+    element("span", { class: "aside" }, [...asked, ...prints].filter(Boolean).join(", "))));
   const headings = labels.map(([name, text]) => (
     sortHeading([text], state, `label ${name}`, press(`label ${name}`), { class: `label ${name}` })));
   const metrics = shownColumns.map(([key, value]) => sortHeading(
-    [element("span", { class: "metric" }, foldable(value.metric.name), " ", arrow(value.metric)),
+    [element("span", { class: "metric" }, foldable(value.metric.name), "\u00a0", arrow(value.metric)),
       value.condition.text ? element("span", { class: "condition" }, foldable(value.condition.text)) : null],
     state, key, press(key, value), { class: "numeric", title: `${value.metric.unit}. ${value.metric.definition}` }));
   const head = element("tr", {}, element("th", { scope: "col", class: "numeric rank" }, "Rank"), headings, metrics);
@@ -114,7 +114,7 @@ function entryRow(record, question, labels, columns, ranked) {
   const rank = cells.get(ranked);
   const names = labels.map(([name, , text], i) => element(
     i ? "td" : "th", { class: `label ${name}`, ...(i ? {} : { scope: "row" }) },
-    i ? text(record) : element("a", { href: `#run-${record.id}` }, text(record))));
+    i ? text(record) : methodName(record)));
   const values = record.failure
     ? [element("td", { class: "failed", colspan: Math.max(columns.length, 1) }, `failed: ${record.failure}`)]
     : columns.map(([key]) => element("td", { class: "numeric" }, cells.has(key) ? valueLink(cells.get(key)) : "—"));

@@ -38,7 +38,7 @@ function valuePart(value) {
 
 function valuesPart(record, chosen) {
   const rows = record.values.map((value) => element("tr", value === chosen ? { "aria-current": "true" } : {},
-    element("th", { scope: "row" }, foldable(value.metric.name), " ", arrow(value.metric)),
+    element("th", { scope: "row" }, foldable(value.metric.name), "\u00a0", arrow(value.metric)),
     element("td", {}, value.condition.text), element("td", { class: "numeric" }, valueLink(value)),
     element("td", {}, value.metric.unit), element("td", { class: "numeric" }, rankNode(value))));
   const head = element("tr", {}, ["Metric", "Condition", "Value", "Unit", "Rank"].map((text, i) => (

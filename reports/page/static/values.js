@@ -4,7 +4,6 @@ const listed = { by: "protocol", descending: false, page: 0 };
 
 const VALUE_COLUMNS = {
   method: ["Method", (v) => v.record.method.order],
-  weights: ["Weights", (v) => labelOrder.get(v.record.method.label)],
   protocol: ["Protocol", (v) => v.record.protocol.order],
   dataset: ["Data", (v) => TIERS.indexOf(v.record.dataset.tier) * DATASETS.length + v.record.dataset.order],
   metric: ["Metric", (v) => v.metric?.order],
@@ -16,8 +15,6 @@ const VALUE_COLUMNS = {
   seed: ["Seed", (v) => Number(v.record.seed)],
 };
 const NUMERIC = new Set(["value", "count", "rank", "seed"]);
-const labelOrder = new Map(
-  [...new Set(METHODS.map((method) => method.label))].sort(collator.compare).map((label, i) => [label, i]));
 
 function sortedValues({ values, failures }) {
   const key = VALUE_COLUMNS[listed.by][1];
@@ -31,11 +28,10 @@ function sortedValues({ values, failures }) {
 function valueRow(value) {
   const { record, metric } = value;
   const cells = {
-    method: element("a", { href: `#run-${record.id}` }, record.method.name),
-    weights: record.method.label,
-    protocol: `${record.protocol.name} (${record.protocol.preset})`,
-    dataset: [record.dataset === NO_DATASET ? "" : `${record.dataset.name} `, tier(record.dataset)],
-    metric: metric ? [foldable(metric.name), " ", arrow(metric)] : "",
+    method: methodName(record),
+    protocol: [record.protocol.name, element("span", { class: "aside" }, record.protocol.preset)],
+    dataset: [record.dataset === NO_DATASET ? null : element("div", {}, record.dataset.name), tier(record.dataset)],
+    metric: metric ? [foldable(metric.name), "\u00a0", arrow(metric)] : "",
     condition: value.condition?.text ?? "",
     value: metric ? valueLink(value) : `failed: ${record.failure}`,
     unit: metric?.unit ?? "",
@@ -45,7 +41,7 @@ function valueRow(value) {
   };
   return element("tr", {}, Object.entries(cells).map(([name, content]) => (
     name === "method" ? element("th", { scope: "row", class: "label" }, content)
-      : element("td", { class: (NUMERIC.has(name) && metric ? "numeric " : "") + name }, content))));
+      : element("td", { class: `${NUMERIC.has(name) && metric ? "numeric " : ""}col-${name}` }, content))));
 }
 
 function drawValues(container, matches) {
@@ -62,7 +58,7 @@ function drawValues(container, matches) {
     };
     const headings = Object.entries(VALUE_COLUMNS).map(([name, [text]]) => (
       sortHeading([text], listed, name, press(name), { class: NUMERIC.has(name) ? "numeric" : "" })));
-    const caption = element("caption", { id: "values-caption" }, "All values");
+    const caption = element("caption", { id: "values-caption" }, element("span", { class: "still" }, "All values"));
     const table = element("table", { class: "values" }, caption,
       element("thead", {}, element("tr", {}, headings)), element("tbody", {}, rows.map(valueRow)));
     const turn = (text, page, off) => element("button", {
