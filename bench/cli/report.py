@@ -18,8 +18,8 @@ def report(
     ] = Path("report.html"),
     title: Annotated[str, typer.Option(help="Of the page.")] = "Landmark benchmark",
     figures: Annotated[
-        bool, typer.Option("--figures/--no-figures", help="Draw figures; without, the page is there sooner.")
-    ] = True,
+        int, typer.Option(min=0, help="At most so many of each kind; 0: none, and the page is there sooner.")
+    ] = 12,
     method: Methods = None,
     dataset: Datasets = None,
     protocol: Protocols = None,

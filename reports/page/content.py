@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from bench.record import DatasetPart, MethodPart, RunRecord
-from reports.frame import NO_DATA, QUESTION, condition_text, one_line
+from reports.frame import NO_DATA, QUESTION, condition_text, one_line, rows_of
 from reports.page.facts import MAX_FACTS, Fact, cut, facts
-from reports.page.questions import Question, question_of
+from reports.page.questions import Question, question_key
 
 _LARGEST_EXACT = 2**53
 _VALUE_COLUMNS = ("text", "spread", "count", "rank", "rank_low", "rank_high")
+
 
 class Pool:
     """Equal things get equal numbers, and are written once."""
@@ -51,14 +52,16 @@ def page_data(
     pools = {name: Pool() for name in names}
     first = values.drop_duplicates("record")
     rows: list[list[Any]] = []
-    for one in first[["record", *QUESTION, "method_options", "status"]].to_dict(orient="records"):
-        record, question = records[one["record"]], question_of(one)
+    for one in rows_of(first[["record", *QUESTION, "method_options"]]):
+        record, question = records[one["record"]], question_key(one)
         rows.append(
             [
                 record.id,
                 pools["method"].add(_method(record.method, one["method_options"])),
                 pools["protocol"].add(_protocol(record, one["protocol_options"])),
-                -1 if record.dataset is None else pools["dataset"].add(_dataset(record, one["dataset_content"])),
+                -1
+                if record.dataset is None
+                else pools["dataset"].add(_dataset(record, one["dataset_content"])),
                 pools["question"].add([*map(str, question), told_apart[question]]),
                 str(record.seed),
                 cut(record.reason or "no reason is given") if record.status == "failed" else "",
@@ -81,7 +84,9 @@ def _values(
     measured = values[values["value"].notna()]
     order = {record: place for place, record in enumerate(values["record"].drop_duplicates())}
     declared = {
-        record: {(one_line(part.metric), condition_text(part.condition)): part for part in records[record].metrics}
+        record: {
+            (one_line(part.metric), condition_text(part.condition)): part for part in records[record].metrics
+        }
         for record in order
     }
     metrics, conditions = [], []
@@ -106,7 +111,9 @@ def _values(
 
 
 def _column(series: pd.Series) -> list[Any]:
-    return [None if empty else _exact(value) for value, empty in zip(series.tolist(), series.isna(), strict=True)]
+    return [
+        None if empty else _exact(value) for value, empty in zip(series.tolist(), series.isna(), strict=True)
+    ]
 
 
 def _exact(value: Any) -> Any:
@@ -149,7 +156,12 @@ def _dataset(record: RunRecord, content_hash: str) -> dict[str, Any]:
         "options": facts(dataset.options),
         "preprocessing": facts(dataset.preprocessing),
         "splits": [
-            [cut(role), cut(split), str(dataset.counts.get(role, "")), cut(dataset.fingerprints.get(role, ""))]
+            [
+                cut(role),
+                cut(split),
+                str(dataset.counts.get(role, "")),
+                cut(dataset.fingerprints.get(role, "")),
+            ]
             for role, split in sorted(dataset.splits.items())[:MAX_FACTS]
         ],
         "hash": content_hash,

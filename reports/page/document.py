@@ -31,8 +31,8 @@ def document(content: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         .render(
             **content,
             policy=policy(style, script),
-            style=Markup(style),  # noqa: S704 (a file of this package)
-            script=Markup(script),  # noqa: S704 (a file of this package)
+            style=Markup(style),  # a file of this package
+            script=Markup(script),  # a file of this package
             data=embedded(data),
         )
     )
@@ -61,7 +61,7 @@ def embedded(data: Mapping[str, Any]) -> Markup:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 (holds no character that HTML gives a meaning)
+    return Markup(text)  # holds no character that HTML gives a meaning
 
 
 def _hash(content: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from reports.page.svg import inlined
 MAX_BYTES = 16 * 2**20
 """Of all figures together: mail servers refuse what is much larger."""
 
-MAX_FIGURES = 300
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -35,7 +35,6 @@ class Figure:
 
     anchor: str
     name: str
-    kind: str
     title: str
     caption: str
     records: tuple[str, ...]
@@ -44,77 +43,108 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """The figures of one kind.
+
+    Attributes:
+        has_more: Whether there may be more of them than the page was allowed to show.
+    """
+
+    name: str
+    summary: str
+    figures: tuple[Figure, ...]
+    has_more: bool = False
+
+
+@dataclass(frozen=True)
 class Gallery:
     """All figures, what could not be drawn and why, and how many found no room."""
 
-    figures: tuple[Figure, ...] = ()
+    kinds: tuple[Kind, ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
     left_out: int = 0
 
     @property
-    def kinds(self) -> list[tuple[str, list[Figure]]]:
-        """The figures of each kind, in the order in which they came."""
-        grouped: dict[str, list[Figure]] = {}
-        for figure in self.figures:
-            grouped.setdefault(figure.kind, []).append(figure)
-        return list(grouped.items())
+    def figures(self) -> list[Figure]:
+        return [figure for kind in self.kinds for figure in kind.figures]
+
+    def __bool__(self) -> bool:
+        return bool(self.kinds or self.failures or self.left_out)
 
 
-def gallery(runs: Runs, selection: Selection) -> Gallery:
-    """Draw everything that ``reports.figures`` draws of the records.
+def gallery(runs: Runs, selection: Selection, most: int) -> Gallery:
+    """Draw what ``reports.figures`` draws of the records.
 
-    A figure that fails costs the page nothing but itself.
+    A figure that fails costs the page nothing but itself, and a kind that fails its further figures.
+
+    Args:
+        most: Figures of a kind; each takes about a tenth of a second.
     """
-    module = importlib.import_module("reports.figures")
-    return collect(module.draw_all(runs, selection), module.to_svg)
+    if not most:
+        return Gallery()
+    try:
+        module = importlib.import_module("reports.figures")
+    except ImportError as error:
+        return Gallery(failures=(("all figures", _reason(error)),))
+    return collect(module.FIGURES.values(), runs, selection, most, module.to_svg)
 
 
-def collect(drawings: Iterable[Any], to_svg: Callable[[Any], str]) -> Gallery:
+def collect(
+    drawn: Iterable[Any], runs: Runs, selection: Selection, most: int, to_svg: Callable[[Any], str]
+) -> Gallery:
     """Bring drawings into the page, as many as there is room for.
 
     Args:
-        drawings: ``reports.figures.Drawing``.
+        drawn: Each a ``reports.figures.FigureKind``.
     """
-    figures: list[Figure] = []
+    kinds: list[Kind] = []
     failures: list[tuple[str, str]] = []
-    left_out = used = 0
-    for drawing in _until_failure(drawings, failures):
-        if len(figures) == MAX_FIGURES:
-            left_out += 1
-            continue
-        try:
-            figure = _figure(drawing, f"figure-{len(figures) + 1}", to_svg)
-        except Exception as error:  # whatever is wrong with one drawing, the others are wanted
-            failures.append((one_line(drawing.title), _reason(error)))
-            continue
-        size = len(figure.svg or figure.image or "")
-        if used + size > MAX_BYTES:
-            left_out += 1
-            continue
-        used += size
-        figures.append(figure)
-    return Gallery(tuple(figures), tuple(failures), left_out)
+    left_out = used = number = 0
+    for kind in drawn:
+        figures: list[Figure] = []
+        drawings = _first(kind, runs, selection, most, failures)
+        for drawing in drawings:
+            number += 1
+            try:
+                figure = _figure(drawing, f"figure-{number}", to_svg)
+            except Exception as error:  # whatever is wrong with one drawing, the others are wanted
+                failures.append((one_line(drawing.title), _reason(error)))
+                continue
+            size = len(figure.svg or figure.image or "")
+            if used + size > MAX_BYTES:
+                left_out += 1
+                continue
+            used += size
+            figures.append(figure)
+        if figures:
+            kinds.append(
+                Kind(one_line(kind.name), one_line(kind.summary), tuple(figures), len(drawings) == most)
+            )
+    return Gallery(tuple(kinds), tuple(failures), left_out)
 
 
-def _until_failure(drawings: Iterable[Any], failures: list[tuple[str, str]]) -> Iterator[Any]:
+def _first(
+    kind: Any, runs: Runs, selection: Selection, most: int, failures: list[tuple[str, str]]
+) -> list[Any]:
+    drawings: list[Any] = []
     try:
-        yield from drawings
+        drawings.extend(itertools.islice(kind.each(runs, selection), most))
     except Exception as error:  # the page is worth having without the figures that would have followed
-        failures.append(("all further figures", _reason(error)))
+        failures.append((f"further figures of the kind {one_line(kind.name)}", _reason(error)))
+    return drawings
 
 
 def _figure(drawing: Any, anchor: str, to_svg: Callable[[Any], str]) -> Figure:
     figure = Figure(
         anchor=anchor,
         name=one_line(drawing.name),
-        kind=one_line(drawing.kind),
         title=one_line(drawing.title),
         caption=one_line(drawing.caption),
         records=tuple(drawing.records),
     )
     if drawing.figure is not None:
         svg = inlined(to_svg(drawing.figure), f"{anchor}-", figure.title)
-        return replace(figure, svg=Markup(svg))  # noqa: S704 (made of known elements and attributes alone)
+        return replace(figure, svg=Markup(svg))  # made of known elements and attributes alone
     if drawing.picture is None:
         raise BenchError("the drawing is empty")
     return replace(figure, image=_as_data(drawing.picture))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from bench.record import RunRecord
-from reports.frame import QUESTION
+from reports.frame import QUESTION, rows_of
 from reports.page.facts import facts
 
 Question = tuple[object, ...]
@@ -16,7 +16,7 @@ Question = tuple[object, ...]
 _SHOWN = 3
 
 
-def question_of(row: Mapping[str, object]) -> Question:
+def question_key(row: Mapping[str, object]) -> Question:
     """The question that a row of the frame answers, as a key."""
     return tuple(row[column] for column in QUESTION)
 
@@ -30,8 +30,8 @@ def distinctions(values: pd.DataFrame, records: Mapping[str, RunRecord]) -> dict
     namesakes: dict[tuple[str, str], list[Question]] = defaultdict(list)
     asked: dict[Question, dict[str, str]] = {}
     presets: dict[Question, str] = {}
-    for row in firsts[[*QUESTION, "preset", "record"]].to_dict(orient="records"):
-        question = question_of({str(name): value for name, value in row.items()})
+    for row in rows_of(firsts[[*QUESTION, "preset", "record"]]):
+        question = question_key(row)
         namesakes[row["protocol"], row["dataset"]].append(question)
         asked[question] = _asked(records[row["record"]]) | {"data": str(row["dataset_content"])}
         presets[question] = row["preset"]
@@ -47,10 +47,14 @@ def distinctions(values: pd.DataFrame, records: Mapping[str, RunRecord]) -> dict
 def _asked(record: RunRecord) -> dict[str, str]:
     """Everything that is asked, by name; what says the same in fewer words stands before what says it in more."""
     dataset = record.dataset
-    parts = {} if dataset is None else {**dataset.options, **dataset.preprocessing, "landmarks": dataset.landmarks}
+    parts = (
+        {}
+        if dataset is None
+        else {**dataset.options, **dataset.preprocessing, "landmarks": dataset.landmarks}
+    )
     splits = {} if dataset is None else {f"{role} split": name for role, name in dataset.splits.items()}
     whole = {**record.protocol.options, **parts, **splits, "version": record.protocol.version}
-    return {name: text for name, text in facts(whole)}
+    return dict(facts(whole))
 
 
 def _differing(mine: dict[str, str], group: list[dict[str, str]]) -> str:

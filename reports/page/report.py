@@ -6,9 +6,10 @@ import importlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
+from pydantic import Field
 from rich.text import Text
 
 from bench.record import RunRecord
@@ -32,12 +33,12 @@ class PageOptions(Selection):
     """What is shown, and where it is written: a page, or Markdown where the file's name ends in ``.md``.
 
     Attributes:
-        figures: Whether figures are drawn; they take most of the time and of the room.
+        figures: At most so many of each kind; they take most of the time and of the room.
     """
 
     output: Path = Path("report.html")
     title: str = "Landmark benchmark"
-    figures: bool = True
+    figures: Annotated[int, Field(ge=0)] = 12
 
 
 class PageReport(Report):
@@ -65,7 +66,7 @@ class PageReport(Report):
                 Text(f"{len(records)} runs"), {"counts": {"records": len(records)}}, {options.output: text}
             )
         values = with_texts(ranked)
-        drawn = gallery(chosen, selection) if options.figures else Gallery()
+        drawn = gallery(chosen, selection, options.figures)
         told_apart = distinctions(values, records)
         content = _content(chosen, records, values, told_apart, drawn, options.title)
         page = document(content, page_data(values, records, told_apart))

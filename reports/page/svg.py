@@ -11,25 +11,39 @@ from xml.etree import ElementTree
 
 from bench.errors import BenchError
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 _ELEMENTS = frozenset(
-    "svg g defs path use clipPath rect circle ellipse line polyline polygon text tspan image marker symbol "
-    "linearGradient radialGradient stop pattern title desc".split()
+    _words("""
+    circle clipPath defs desc ellipse g image line linearGradient marker path pattern polygon polyline
+    radialGradient rect stop svg symbol text title tspan use
+""")
 )
 _PROPERTIES = frozenset(
-    "clip-path clip-rule color display dominant-baseline fill fill-opacity fill-rule font-family font-size font-style "
-    "font-weight font-stretch font-variant image-rendering letter-spacing marker-end marker-mid marker-start mask "
-    "opacity paint-order shape-rendering stop-color stop-opacity stroke stroke-dasharray stroke-dashoffset "
-    "stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity stroke-width text-anchor text-rendering "
-    "vector-effect visibility".split()
+    _words("""
+    clip-path clip-rule color display dominant-baseline fill fill-opacity fill-rule font-family
+    font-size font-stretch font-style font-variant font-weight image-rendering letter-spacing marker-end
+    marker-mid marker-start mask opacity paint-order shape-rendering stop-color stop-opacity stroke
+    stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity
+    stroke-width text-anchor text-rendering vector-effect visibility
+""")
 )
 _GEOMETRY = frozenset(
-    "class cx cy d dx dy fx fy gradientTransform gradientUnits height id markerHeight markerUnits markerWidth offset "
-    "orient patternContentUnits patternTransform patternUnits points preserveAspectRatio r refX refY rotate rx ry "
-    "spreadMethod textLength transform version viewBox width x x1 x2 y y1 y2 clipPathUnits role aria-label "
-    "aria-hidden".split()
+    _words("""
+    aria-hidden aria-label class clipPathUnits cx cy d dx dy fx fy gradientTransform gradientUnits
+    height id markerHeight markerUnits markerWidth offset orient patternContentUnits patternTransform
+    patternUnits points preserveAspectRatio r refX refY role rotate rx ry spreadMethod textLength
+    transform version viewBox width x x1 x2 y y1 y2
+""")
 )
+_ON_SCREEN = 1.8  # CSS pixels a point
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^'\")]+)['\"]?\s*\)")
-_FONT = re.compile(r"^(?P<words>(?:[\w.-]+\s+)*?)(?P<size>[\d.]+(?:px|pt|em|%)?)(?:/\S+)?\s+(?P<family>\S.*)$")
+_FONT = re.compile(
+    r"^(?P<words>(?:[\w.-]+\s+)*?)(?P<size>[\d.]+(?:px|pt|em|%)?)(?:/\S+)?\s+(?P<family>\S.*)$"
+)
 _PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*")
 
 
@@ -54,8 +68,17 @@ def inlined(svg: str, prefix: str, label: str) -> str:
     # matplotlib says these in a style sheet of its own, for all that does not say otherwise
     clean.attrib.setdefault("stroke-linejoin", "round")
     clean.attrib.setdefault("stroke-linecap", "butt")
+    _enlarge(clean)
     clean.attrib |= {"role": "img", "aria-label": label}
     return ElementTree.tostring(clean, encoding="unicode")
+
+
+def _enlarge(root: ElementTree.Element) -> None:
+    """On paper a figure's letters are small; on a page they shall be about as large as a caption's."""
+    width = re.fullmatch(r"([\d.]+)pt", root.attrib.get("width", ""))
+    if width is not None and "viewBox" in root.attrib:
+        root.attrib["width"] = f"{float(width[1]) * _ON_SCREEN:.0f}"
+        root.attrib.pop("height", None)
 
 
 def _cleaned(element: ElementTree.Element, prefix: str) -> ElementTree.Element:

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from bench.record import RunRecord
-from reports.frame import NO_DATA, QUESTION, natural_key
-from reports.page.questions import Question, question_of
+from reports.frame import NO_DATA, QUESTION, natural_key, rows_of
+from reports.page.questions import Question, question_key
 from reports.pivot import decimals
 
 TIERS = ("published", "own", "procedural", NO_DATA)
@@ -92,16 +92,16 @@ def headlines(
 def _headline(
     cell: pd.DataFrame, records: Mapping[str, RunRecord], told_apart: Mapping[Question, str]
 ) -> Headline:
-    best = cell.iloc[0]
+    best = rows_of(cell.head(1))[0]
     rivals = cell[(cell["rank_low"] == 1) & (cell["record"] != best["record"])]
     untaught = {name for record in cell["record"] for name in records[record].protocol.baselines}
     baselines = cell[cell["method"].isin(untaught)]
     return Headline(
-        row=best.to_dict(),
+        row=best,
         rivals=tuple(dict.fromkeys(rivals["method"])),
         entries=len(cell),
-        baseline=None if baselines.empty else baselines.iloc[0].to_dict(),
-        told_apart=told_apart[question_of(best.to_dict())],
+        baseline=None if baselines.empty else rows_of(baselines.head(1))[0],
+        told_apart=told_apart[question_key(best)],
     )
 
 
