@@ -9,9 +9,7 @@ from typing import Any
 
 from bench.report import Runs
 from bench.verdict import decimals
-from reports.frame import condition_text, one_line
-from reports.pivot import MISSING
-from reports.pivot import decimals as significant
+from reports.frame import one_line
 
 MAX_ROWS = 500
 """Of either table."""
@@ -74,15 +72,16 @@ def compared(matches: Iterable[Any]) -> Published:
 
 
 def _comparison(match: Any) -> Comparison:
-    digits = decimals(match.printed) + 1 if match.printed else significant([match.ours.value])
+    printed = repr(match.printed)
+    digits = decimals(printed) + 1
     judged = match.verdict.kind in _COMPARABLE and match.verdict.difference is not None
     return Comparison(
         record=match.record,
         method=one_line(match.method),
         place=one_line(match.table),
         cell=one_line(f"{match.row}, {match.column}"),
-        metric=f"{one_line(match.metric)} {condition_text(match.condition)}".rstrip(),
-        printed=(match.printed or MISSING) + (f" ± {match.printed_std}" if match.printed_std else ""),
+        metric=one_line(f"{match.metric} {match.condition}"),
+        printed=printed + ("" if match.printed_std is None else f" ± {match.printed_std!r}"),
         ours=_ours(match.ours, digits),
         unit=one_line(match.unit),
         difference=f"{match.verdict.difference:+.{digits}f}" if judged else "",
