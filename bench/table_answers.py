@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.landmarks import DatasetProvider
 from bench.method import Method
 from bench.network import default_architecture
-from bench.opening import DatasetRequest, load_method, resolve_options
+from bench.opening import DatasetRequest, resolve_options
 from bench.options import parse_dataset, parse_options
 from bench.pretraining import PretrainRequest, resolve_job
 from bench.protocol import Protocol
@@ -54,10 +54,13 @@ def answers(records: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, Table, Ou
 
 
 class _Components:
-    """Methods, protocols and data sets by name, each looked up once: a look-up reads all that is installed."""
+    """What cells name, each looked up once: a look-up reads all that is installed."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Sequence[Table]) -> None:
         self._found: dict[tuple[registry.Group, str], Any] = {}
+        self._jobs: dict[Training, tuple[dict[str, Any], str]] = {}
+        runs = (cell.run for table in tables for cell in table.cells)
+        self.trainings = {training for run in runs if run and run.weights for training in run.weights.chain}
 
     def method(self, name: str) -> Method:
         return self._one("methods", name)  # type: ignore[no-any-return]
@@ -67,6 +70,34 @@ class _Components:
 
     def dataset(self, name: str) -> DatasetProvider:
         return self._one("datasets", name)  # type: ignore[no-any-return]
+
+    def job(self, training: Training) -> tuple[dict[str, Any], str]:
+        """Options of the network that the paper's training gives, and the hash of its recipe."""
+        if training not in self._jobs:
+            options, recipe = self._resolved(training)
+            self._jobs[training] = (
+                options.model_dump(mode="json"),
+                content_hash(recipe.model_dump(mode="json")),
+            )
+        return self._jobs[training]
+
+    def _resolved(self, training: Training) -> tuple[Any, Any]:
+        method = self.method(training.method)
+        request = PretrainRequest(
+            method=training.method,
+            dataset=DatasetRequest(training.dataset),
+            preset=PAPER,
+            variant=training.variant,
+            method_options=training.method_options,
+            recipe_options=training.recipe_options,
+        )
+        initial = None
+        if training.initial is not None:
+            before, _ = self.job(training.initial)
+            initial = Weights(
+                Path(), "", training.method, before, {}, {}
+            )  # its options are all that counts here
+        return resolve_job(method, request, initial)
 
     def _one(self, group: registry.Group, name: str) -> Any:
         if (group, name) not in self._found:
@@ -98,9 +129,14 @@ class _Question:
     def method_options(self) -> dict[str, Any]:
         method = self.components.method(self.run.method)
         weights = self.run.weights if self.protocol.uses_weights else None
-        base = default_architecture(method) if weights is None else _network_options(weights)
+        base = default_architecture(method) if weights is None else self.components.job(weights)[0]
         options = resolve_options(method.Options, self.request.method_options, method.name, base=base)
-        return method.describe(options)
+        described = method.describe(options)
+        if not self.protocol.uses_weights:
+            # The rest is that of the weights which happen to be shipped, and changes no cost.
+            named = {item.partition("=")[0].strip() for item in self.request.method_options}
+            return {name: value for name, value in described.items() if name in named}
+        return described
 
     @cached_property
     def protocol_options(self) -> dict[str, Any]:
@@ -128,7 +164,10 @@ class _Question:
         """Whether the record is of the cell's network, protocol and data set."""
         if record.status != "ok" or not self._is_on_the_data(record.dataset):
             return False
-        return record.method.options == self.method_options
+        found = record.method.options
+        if not self.protocol.uses_weights:
+            return self.method_options.items() <= found.items()
+        return found == self.method_options
 
     def barriers(self, record: RunRecord) -> tuple[str, ...]:
         """Why the record's number cannot be compared with the printed one; the cell's own reasons are not repeated."""
@@ -138,7 +177,7 @@ class _Question:
         if record.method.feature_dtype != "float32":
             found.append(f"features in {record.method.feature_dtype}")
         if self.run.weights is not None and self.protocol.uses_weights:
-            found += _origin_barriers(self.run.weights, record.provenance.get("weights"))
+            found += _origin_barriers(self.run.weights, record.provenance.get("weights"), self.components)
         return tuple(found)
 
     def _is_on_the_data(self, part: DatasetPart | None) -> bool:
@@ -175,10 +214,11 @@ class _Question:
 
 def _questions() -> dict[tuple[str, str], list[_Question]]:
     """By method and protocol; those of which everything is installed."""
-    components = _Components()
+    tables = tuple(all_tables())
+    components = _Components(tables)
     known = {group: registry.names(group) for group in ("methods", "protocols", "datasets")}
     questions: dict[tuple[str, str], list[_Question]] = {}
-    for table in all_tables():
+    for table in tables:
         for cell in table.cells:
             run = cell.run
             if run is None or not cell.value:
@@ -191,73 +231,42 @@ def _questions() -> dict[tuple[str, str], list[_Question]]:
     return questions
 
 
-def _network_options(training: Training) -> dict[str, Any]:
-    """Of the network that a training gives."""
-    options, _ = _job(training)
-    found: dict[str, Any] = options.model_dump(mode="json")
-    return found
-
-
-def _job(training: Training) -> tuple[Any, Any]:
-    """Options and recipe of a training as the paper had it."""
-    method = load_method(training.method)
-    request = PretrainRequest(
-        method=training.method,
-        dataset=DatasetRequest(training.dataset),
-        preset=PAPER,
-        variant=training.variant,
-        method_options=training.method_options,
-        recipe_options=training.recipe_options,
-    )
-    initial = None
-    if training.initial is not None:
-        before = _network_options(training.initial)
-        initial = Weights(Path(), "", training.method, before, {}, {})  # its options are all that counts here
-    return resolve_job(method, request, initial)
-
-
-def _origin_barriers(training: Training, origin: object) -> list[str]:
+def _origin_barriers(training: Training, origin: object, components: _Components) -> list[str]:
     """Why weights are not, or not surely, those of the table."""
     if not isinstance(origin, Mapping):
         return [_UNTOLD]
     if "format" in origin:
-        return _release_barriers(training, origin.get("files"))
+        return _release_barriers(training, origin.get("files"), components)
     barriers = list(weights_barriers(training, origin))
-    _, recipe = _job(training)
-    if origin.get("recipe") != content_hash(recipe.model_dump(mode="json")):
+    _, recipe = components.job(training)
+    if origin.get("recipe") != recipe:
         barriers.append("weights of another recipe than the table's")
     if training.initial is not None:
-        barriers += [
-            f"first stage: {reason}" for reason in _origin_barriers(training.initial, origin.get("initial"))
-        ]
+        before = _origin_barriers(training.initial, origin.get("initial"), components)
+        barriers += [f"first stage: {reason}" for reason in before]
     elif origin.get("initial") is not None:
         barriers.append("weights whose training started from others")
     return barriers
 
 
-def _release_barriers(training: Training, files: object) -> list[str]:
+def _release_barriers(training: Training, files: object, components: _Components) -> list[str]:
     """Released files are known by their names; several papers' files share one."""
     names = sorted(files) if isinstance(files, Mapping) else []
     if not any(name in training.official.split(" (")[0] for name in names):
         return [
             f"released weights {' + '.join(names) or 'of no name'}, which are not known to be the table's"
         ]
-    options = _network_options(training)
+    options, _ = components.job(training)
     namesakes = sorted(
         other.name
-        for other in _all_trainings()
+        for other in components.trainings
         if other.method == training.method
         and any(name in other.official for name in names)
-        and _network_options(other) == options
+        and components.job(other)[0] == options
     )
     if len(namesakes) > 1:
         return [f"several released weights are called so: {', '.join(namesakes)}"]
     return []
-
-
-def _all_trainings() -> set[Training]:
-    runs = (cell.run for table in all_tables() for cell in table.cells)
-    return {training for run in runs if run and run.weights for training in run.weights.chain}
 
 
 def _differing(
