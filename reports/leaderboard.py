@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bench.report import Report, ReportOutput, Runs
-from reports.frame import COLUMNS, QUESTION, Selection, frame_of, natural_key, rows_of, to_csv
+from reports.frame import COLUMNS, QUESTION, Selection, frame_of, natural_order, rows_of, to_csv
 from reports.pivot import coverage, questions, tables
 from reports.ranking import RANK_COLUMNS, with_ranks
 
@@ -62,16 +61,20 @@ def in_order(ranked: pd.DataFrame) -> pd.DataFrame:
 
     Order and columns depend on nothing but the rows: two boards of the same runs are equal byte for byte.
     """
-    rows = sorted(ranked.to_dict(orient="index").items(), key=lambda item: _place(item[1]))
-    return ranked.loc[[index for index, _ in rows], list(LEADERBOARD_COLUMNS)].reset_index(drop=True)
-
-
-def _place(row: dict[Hashable, Any]) -> tuple[Any, ...]:
-    question = (row["protocol"], row["dataset"], *(row[column] for column in QUESTION))
-    failed = row["status"] == "failed"
-    rank = 0 if failed else row["rank"]
-    cell = (failed, row["metric"], natural_key(row["condition"]), row["unit"], row["direction"], row["seed"])
-    return (*question, *cell, rank, row["method"], row["weights_label"], row["record"])
+    failed = ranked["status"] == "failed"
+    places = ranked.assign(
+        failed=failed, rank=ranked["rank"].mask(failed, 0), condition=natural_order(ranked["condition"])
+    )
+    question = [
+        "protocol",
+        "dataset",
+        *(column for column in QUESTION if column not in ("protocol", "dataset")),
+    ]
+    cell = ["failed", "metric", "condition", "unit", "direction", "seed"]
+    order = places.sort_values(
+        [*question, *cell, "rank", "method", "weights_label", "record"], kind="stable"
+    ).index
+    return ranked.loc[order, list(LEADERBOARD_COLUMNS)].reset_index(drop=True)
 
 
 def _spaced(ranked: pd.DataFrame, baselines: dict[str, tuple[str, ...]]) -> list[RenderableType]:

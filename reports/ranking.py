@@ -11,6 +11,7 @@ from reports.frame import CELL
 RANK_COLUMNS = ("rank", "rank_low", "rank_high")
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 def interval(frame: pd.DataFrame) -> tuple[Floats, Floats]:
@@ -33,19 +34,32 @@ def with_ranks(frame: pd.DataFrame) -> pd.DataFrame:
     ``rank_low`` to ``rank_high`` are the ranks that the error bars leave open: a row surely is better than
     another only where their error bars do not touch. A failed row has no rank.
     """
-    ranks = pd.DataFrame(index=frame.index, columns=list(RANK_COLUMNS), dtype="Int64")
     measured = frame[frame["value"].notna()]
-    for _, rows in measured.groupby(list(CELL), dropna=False):
-        sign = 1.0 if rows["direction"].iloc[0] == "lower" else -1.0
-        value = sign * rows["value"].to_numpy(float)
-        ends = np.stack(interval(rows)) * sign
-        best, worst = ends.min(axis=0), ends.max(axis=0)
-        ranks.loc[rows.index, "rank"] = 1 + _count_below(value, value)
-        ranks.loc[rows.index, "rank_low"] = 1 + _count_below(worst, best)
-        ranks.loc[rows.index, "rank_high"] = len(rows) - _count_below(-best, -worst)
+    groups = measured.groupby(list(CELL), dropna=False).ngroup().to_numpy().astype(np.int64)
+    sign = np.where(measured["direction"].to_numpy() == "lower", 1.0, -1.0)
+    value = sign * measured["value"].to_numpy(float)
+    ends = np.stack(interval(measured)) * sign
+    best, worst = ends.min(axis=0), ends.max(axis=0)
+    sizes = np.bincount(groups, minlength=1)[groups].astype(np.int64)
+    found = {
+        "rank": 1 + _count_below(value, value, groups),
+        "rank_low": 1 + _count_below(worst, best, groups),
+        "rank_high": sizes - _count_below(-best, -worst, groups),
+    }
+    ranks = pd.DataFrame(found, index=measured.index).astype("Int64")
     return frame.join(ranks)
 
 
-def _count_below(numbers: Floats, bounds: Floats) -> npt.NDArray[np.int64]:
-    """For every bound, how many numbers are strictly below it."""
-    return np.searchsorted(np.sort(numbers), bounds, side="left").astype(np.int64)
+def _count_below(numbers: Floats, bounds: Floats, groups: Integers) -> Integers:
+    """For every bound, how many numbers of its own group are strictly below it.
+
+    Shapes:
+        numbers, bounds, groups: (N,), of N rows in groups 0, 1, ...
+    """
+    # One sort for all groups: a number becomes its place among all, and the group goes before it.
+    places = np.unique(np.concatenate([numbers, bounds]), return_inverse=True)[1]
+    span = len(places) + 1
+    keys = np.sort(groups * span + places[: len(numbers)])
+    starts = np.searchsorted(keys, groups * span)
+    below = np.searchsorted(keys, groups * span + places[len(numbers) :])
+    return (below - starts).astype(np.int64)
