@@ -165,6 +165,12 @@ def condition_text(condition: dict[str, Any]) -> str:
     return ",".join(f"{name}={_scalar_text(condition[name])}" for name in sorted(condition))
 
 
+def condition_pairs(text: str) -> list[tuple[str, str]]:
+    """Names and values of :func:`condition_text`; a value may hold commas."""
+    parts = re.split(r",(?=\w+=)", text) if text else []
+    return [(name, value) for name, _, value in (part.partition("=") for part in parts)]
+
+
 def natural_key(text: str) -> tuple[str | float, ...]:
     """Sorts the numbers within texts as numbers: ``annotations=5`` comes before ``annotations=10``."""
     parts = re.split(r"(\d+(?:\.\d+)?)", text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.report import Runs
-from bench.table_answers import answers
 from bench.tables import citation
 from bench.verdict import Ours, Verdict
 from reports.frame import condition_text, one_line
@@ -48,6 +47,8 @@ def published_matches(runs: Runs) -> list[PublishedMatch]:
     A record of procedural or own data matches none: no paper prints a number of it. Those that match and still
     cannot be compared say why in their verdict.
     """
+    from bench.table_answers import answers  # noqa: PLC0415 - it brings torch, which no other report needs
+
     matches = []
     citations: dict[str, str] = {}
     for record, table, outcome in answers(sorted(runs.records, key=lambda record: record.id)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -27,15 +29,18 @@ def interval(frame: pd.DataFrame) -> tuple[Floats, Floats]:
     return np.minimum(low, value), np.maximum(high, value)
 
 
-def with_ranks(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add the rank within each cell, that is among the rows that answer the same question (``frame.CELL``).
+def with_ranks(frame: pd.DataFrame, cell: Sequence[str] = CELL) -> pd.DataFrame:
+    """Add the rank within each cell, that is among the rows that answer the same question.
 
     ``rank`` is by value alone; equal values share a rank and the next one is skipped (1, 2, 2, 4).
     ``rank_low`` to ``rank_high`` are the ranks that the error bars leave open: a row surely is better than
     another only where their error bars do not touch. A failed row has no rank.
+
+    Args:
+        cell: Columns in which rows that are ranked together agree.
     """
     measured = frame[frame["value"].notna()]
-    groups = measured.groupby(list(CELL), dropna=False).ngroup().to_numpy().astype(np.int64)
+    groups = measured.groupby(list(dict.fromkeys(cell)), dropna=False).ngroup().to_numpy().astype(np.int64)
     sign = np.where(measured["direction"].to_numpy() == "lower", 1.0, -1.0)
     value = sign * measured["value"].to_numpy(float)
     ends = np.stack(interval(measured)) * sign
