@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,17 @@ class NetworkRequest:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network, ready to be measured, and what its record says of it."""
+    """A network, ready to be measured, and what its record says of it.
+
+    Attributes:
+        origin: How its weights were trained, as far as they tell.
+    """
 
     extractor: FeatureExtractor
     options: dict[str, Any]
     sha256: str
     label: str
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def open_network(request: NetworkRequest, device: torch.device, progress: Progress) -> Network:
@@ -87,14 +92,14 @@ def open_network(request: NetworkRequest, device: torch.device, progress: Progre
         weights = open_weights(request.checkpoint, method, request.options)
         return _assemble(request, device, weights, weights.options)
     if not request.weights_matter:
-        return _assemble(request, device, None, _default_architecture(method))
+        return _assemble(request, device, None, default_architecture(method))
     found = _own_weights(request, progress)
     return _assemble(request, device, found, found.options if found is not None else {})
 
 
 def planned_network(request: NetworkRequest) -> FeatureExtractor:
     """The network that :func:`open_network` will fill after something long: for checks that need no weights."""
-    return request.method.build(_options(request, _default_architecture(request.method)))
+    return request.method.build(_options(request, default_architecture(request.method)))
 
 
 def _own_weights(request: NetworkRequest, progress: Progress) -> Weights | None:
@@ -109,7 +114,7 @@ def _own_weights(request: NetworkRequest, progress: Progress) -> Weights | None:
     return _trained_once(request, progress) if method.default_preset is not None else None
 
 
-def _default_architecture(method: Method) -> dict[str, Any]:
+def default_architecture(method: Method) -> dict[str, Any]:
     """That of the weights which are taken where none are given; without any, the method's defaults."""
     shipped = shipped_entry(method)
     if shipped is not None:
@@ -137,7 +142,8 @@ def _assemble(
         sha256, label = weights.sha256, weights.label
     else:
         sha256, label = state_sha256(extractor), method.untrained_label(options)
-    return Network(extractor.to(device).eval(), method.describe(options), sha256, label)
+    origin = weights.origin if weights is not None and request.weights_matter else {}
+    return Network(extractor.to(device).eval(), method.describe(options), sha256, label, origin)
 
 
 def _trained_once(request: NetworkRequest, progress: Progress) -> Weights:

@@ -116,11 +116,20 @@ def shipped_entry(method: Method) -> ShippedWeights | None:
     Raises:
         BenchError: as :func:`read_manifest`.
     """
+    return next(iter(shipped_entries(method)), None)
+
+
+def shipped_entries(method: Method) -> tuple[ShippedWeights, ...]:
+    """What the manifest says of all weights that ship with a method, in the order of its presets.
+
+    Raises:
+        BenchError: as :func:`read_manifest`.
+    """
     if not method.shipped_presets:
-        return None
+        return ()
     manifest = read_manifest(method.weights_folder())
     found = (manifest.find(method.name, preset) for preset in method.shipped_presets)
-    return next((entry for entry in found if entry is not None), None)
+    return tuple(entry for entry in found if entry is not None)
 
 
 def read_shipped(method: Method) -> Weights | None:

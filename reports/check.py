@@ -17,8 +17,9 @@ from bench.errors import BenchError, did_you_mean
 from bench.record import RunRecord
 from bench.report import Report, ReportOutput, Runs
 from reports.frame import COLUMNS, Selection, frame_of, from_csv, to_csv
+from reports.grid import decimals
 from reports.leaderboard import in_order
-from reports.pivot import MISSING, decimals
+from reports.pivot import MISSING
 from reports.ranking import with_ranks
 from reports.regression import ABSENT, COMPARED, KEY, VERDICTS, Comparison, Tolerance, Verdict, compare
 
