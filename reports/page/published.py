@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from bench.report import Runs
-from bench.verdict import decimals
+from bench.verdict import Ours, decimals
 from reports.frame import one_line
+from reports.published_values import PublishedMatch, published_matches
 
 MAX_ROWS = 500
 """Of either table."""
@@ -51,17 +50,13 @@ class Published:
 
 
 def published(runs: Runs) -> Published:
-    """Every printed value that one of the runs answers to; none where the printed values are not installed."""
-    try:
-        module = importlib.import_module("reports.published_values")
-    except ModuleNotFoundError as error:
-        if error.name != "reports.published_values":
-            raise
-        return Published()
-    return compared(module.published_matches(runs))
+    """Every printed value that one of the runs answers to."""
+    if not any(record.dataset is None or record.dataset.tier == "published" for record in runs.records):
+        return Published()  # no paper prints a number of other data; looking for one would load torch
+    return compared(published_matches(runs))
 
 
-def compared(matches: Iterable[Any]) -> Published:
+def compared(matches: Iterable[PublishedMatch]) -> Published:
     """Matches of ``reports.published_values`` as rows of two tables."""
     rows = [(match, _comparison(match)) for match in matches]
     return Published(
@@ -71,7 +66,7 @@ def compared(matches: Iterable[Any]) -> Published:
     )
 
 
-def _comparison(match: Any) -> Comparison:
+def _comparison(match: PublishedMatch) -> Comparison:
     printed = repr(match.printed)
     digits = decimals(printed) + 1
     judged = match.verdict.kind in _COMPARABLE and match.verdict.difference is not None
@@ -90,7 +85,7 @@ def _comparison(match: Any) -> Comparison:
     )
 
 
-def _ours(ours: Any, digits: int) -> str:
+def _ours(ours: Ours, digits: int) -> str:
     text = f"{ours.value:.{digits}f}"
     if ours.std is not None:
         return f"{text} ± {ours.std:.{digits}f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,14 @@ import pandas as pd
 
 from bench.record import RunRecord
 from reports.frame import NO_DATA, QUESTION, natural_key, rows_of
+from reports.grid import decimals
 from reports.page.questions import Question, question_key
-from reports.pivot import decimals
 
 TIERS = ("published", "own", "procedural", NO_DATA)
 """The order in which data of different kinds is shown, always apart."""
+
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,10 @@ class Headline:
         told_apart: What tells the question from its namesakes.
     """
 
-    row: Mapping[str, Any]
+    row: Row
     rivals: tuple[str, ...]
     entries: int
-    baseline: Mapping[str, Any] | None
+    baseline: Row | None
     told_apart: str
 
     @property
@@ -77,30 +80,45 @@ def headlines(
     The headline is the value that most of the question's records report first: protocols report what matters
     first. Nothing is averaged.
     """
-    measured = values[values["value"].notna()]
-    found = []
-    for _, rows in measured.groupby([*QUESTION, "seed"], sort=True):
-        firsts = rows[rows["place"] == 0]
-        count = Counter(zip(firsts["metric"], firsts["condition"], strict=True))
-        most = max(count.values())
-        metric, condition = min((key for key in count if count[key] == most), key=_natural)
-        cell = rows[(rows["metric"] == metric) & (rows["condition"] == condition)]
-        found.append(_headline(cell.sort_values(["rank", "method", "record"]), records, told_apart))
+    cells = _first_cells(values[values["value"].notna()])
+    found = [
+        _headline(
+            sorted(cell, key=lambda row: (row["rank"], row["method"], row["record"])), records, told_apart
+        )
+        for cell in cells
+    ]
     return sorted(found, key=_place)
 
 
+def _first_cells(measured: pd.DataFrame) -> list[list[Row]]:
+    """Of every question and seed, the rows of the metric and condition that most records report first."""
+    groups = measured.groupby([*QUESTION, "seed"]).ngroup()
+    keys = list(zip(groups, measured["metric"], measured["condition"], strict=True))
+    firsts: dict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
+    for (group, *key), place in zip(keys, measured["place"], strict=True):
+        if place == 0:
+            firsts[group][key[0], key[1]] += 1
+    leading = {
+        group: min((key for key in count if count[key] == max(count.values())), key=_natural)
+        for group, count in firsts.items()
+    }
+    chosen = [leading[group] == (metric, condition) for group, metric, condition in keys]
+    cells: dict[int, list[Row]] = defaultdict(list)
+    for group, row in zip(groups[chosen], rows_of(measured[chosen]), strict=True):
+        cells[group].append(row)
+    return list(cells.values())
+
+
 def _headline(
-    cell: pd.DataFrame, records: Mapping[str, RunRecord], told_apart: Mapping[Question, str]
+    cell: list[Row], records: Mapping[str, RunRecord], told_apart: Mapping[Question, str]
 ) -> Headline:
-    best = rows_of(cell.head(1))[0]
-    rivals = cell[(cell["rank_low"] == 1) & (cell["record"] != best["record"])]
-    untaught = {name for record in cell["record"] for name in records[record].protocol.baselines}
-    baselines = cell[cell["method"].isin(untaught)]
+    best = cell[0]
+    untaught = {name for row in cell for name in records[row["record"]].protocol.baselines}
     return Headline(
         row=best,
-        rivals=tuple(dict.fromkeys(rivals["method"])),
+        rivals=tuple(dict.fromkeys(row["method"] for row in cell[1:] if row["rank_low"] == 1)),
         entries=len(cell),
-        baseline=None if baselines.empty else rows_of(baselines.head(1))[0],
+        baseline=next((row for row in cell if row["method"] in untaught), None),
         told_apart=told_apart[question_key(best)],
     )
 
