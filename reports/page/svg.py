@@ -41,9 +41,7 @@ _GEOMETRY = frozenset(
 )
 _ON_SCREEN = 1.8  # CSS pixels a point
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^'\")]+)['\"]?\s*\)")
-_FONT = re.compile(
-    r"^(?P<words>(?:[\w.-]+\s+)*?)(?P<size>[\d.]+(?:px|pt|em|%)?)(?:/\S+)?\s+(?P<family>\S.*)$"
-)
+_FONT = re.compile(r"^(?P<words>(?:[\w.-]+\s+)*?)(?P<size>[\d.]+(?:px|pt|em|%))(?:/\S+)?\s+(?P<family>\S.*)$")
 _PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*")
 
 

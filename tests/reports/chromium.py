@@ -75,7 +75,7 @@ class Browser:
         os.close(self._write)
         os.close(self._read)
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -99,7 +99,7 @@ class Browser:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 20) -> None:
+    def wait(self, expression: str, seconds: float = 90) -> None:
         """Until an expression is true."""
         end = time.monotonic() + seconds
         while not self.run(expression):
@@ -146,7 +146,7 @@ class Browser:
                 return answer["result"]
             self._note(answer)
 
-    def _next(self, seconds: float = 60) -> dict[str, Any]:
+    def _next(self, seconds: float = 120) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._read], [], [], seconds)
             part = os.read(self._read, 2**20) if ready else b""
