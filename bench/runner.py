@@ -169,6 +169,8 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         record.provenance = provenance.collect(
             device=device, batch_size=request.batch_size, command=sys.argv, precision="float32"
         )
+        if network.origin:
+            record.provenance["weights"] = network.origin
         try:
             with context.phase("total"):
                 measurement = protocol.measure(network.extractor, data, options, context)

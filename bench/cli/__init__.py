@@ -14,6 +14,7 @@ from bench.cli import (
     listing,
     merge,
     pretrain,
+    report,
     reports,
     reproduce,
     run,
@@ -38,6 +39,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
+app.command("report")(report.report)
 app.command("check")(reports.check)
 app.command("merge")(merge.merge)
 app.command("doctor")(doctor.doctor)

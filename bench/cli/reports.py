@@ -22,9 +22,39 @@ Protocols = Annotated[list[str] | None, typer.Option("--protocol", help="Only th
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this metric (repeatable).")]
 
 
+_STANDARD_OUTPUT = Path("-")
+
+
 def leaderboard(
     runs: RunsFolder = Path("runs"),
-    output: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("leaderboard.csv"),
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .csv, .md, .tex, .html or .json (repeatable).",
+            show_default="leaderboard.csv",
+        ),
+    ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="csv, markdown, latex, html or json; without --output, that is printed instead."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="What goes across: dataset, dimension, protocol, or a key of a condition such as annotations.",
+        ),
+    ] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published", help="Show what papers print for the same columns, set apart and unranked."
+        ),
+    ] = False,
     method: Methods = None,
     dataset: Datasets = None,
     protocol: Protocols = None,
@@ -33,7 +63,10 @@ def leaderboard(
 ) -> None:
     """Rank all runs: write leaderboard.csv and print a table per protocol and data set.
 
-    Ranked against each other are only runs that are comparable. Nothing is averaged.
+    Ranked against each other are only runs that are comparable. Nothing is
+    averaged, except over seeds with --by, where every cell has the same seeds.
+    A rank such as 1-3 says that error bars overlap. CSV and JSON hold all
+    rows, the other formats the tables.
 
     Exit code 2 where there are no runs.
 
@@ -41,11 +74,25 @@ def leaderboard(
 
       bench leaderboard
 
-      bench leaderboard --protocol fewshot --output fewshot.csv
+      bench leaderboard --protocol fewshot --by annotations --output fewshot.tex
+
+      bench leaderboard --protocol memory --published
+
+      bench leaderboard --format markdown > RESULTS.md
 
       bench leaderboard --json | jq '.rows[] | select(.rank == 1)'
     """
-    options = {"output": output, **_selection(method, dataset, protocol, metric)}
+    if file_format is not None and not output:
+        if json_output:
+            raise BenchError("--json and --format without --output both print", hint="Give one of them.")
+        output = [_STANDARD_OUTPUT]
+    options = {
+        "outputs": tuple(output or ()),
+        "format": _known_format(file_format),
+        "by": by,
+        "published": published,
+        **_selection(method, dataset, protocol, metric),
+    }
     run_report("leaderboard", runs, options, json_output)
 
 
@@ -134,6 +181,9 @@ def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool
         typer.echo(f"warning: not a usable record: {problem}", err=True)
     report = load("reports", name)
     output: ReportOutput = report().render(found, report.Options.model_validate(options))
+    if _STANDARD_OUTPUT in output.files:
+        typer.echo(output.files[_STANDARD_OUTPUT], nl=False)
+        return
     for path, content in output.files.items():
         write_atomically(path, content)
     for path, text in output.added.items():
@@ -169,6 +219,15 @@ def print_output(output: ReportOutput) -> None:
         console.width = 10_000  # a file or a pipe has no width: break no line
     if output.renderable is not None:
         console.print(output.renderable)
+
+
+def _known_format(name: str | None) -> str | None:
+    from bench.errors import did_you_mean
+
+    known = ("csv", "markdown", "latex", "html", "json")
+    if name is not None and name not in known:
+        raise BenchError(f"no format is called {name!r}", hint=did_you_mean(name, known))
+    return name
 
 
 def _selection(
