@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import pandas as pd
@@ -52,13 +53,22 @@ class Pivot:
         columns = len(self._grid.columns)
         start = 0
         while True:
-            end = columns
-            while end > start + 1 and _natural_width(self._table(start, end), console) > options.max_width:
-                end -= 1
+            end = self._last_that_fits(start, console, options.max_width)
             yield self._table(start, end)
             start = end
             if start >= columns:
                 return
+
+    def _last_that_fits(self, start: int, console: Console, width: int) -> int:
+        """Where to break: behind as many columns as fit, at least one."""
+
+        def is_too_wide(end: int) -> bool:
+            return _natural_width(self._table(start, end), console) > width
+
+        columns = len(self._grid.columns)
+        if start >= columns or not is_too_wide(columns):
+            return columns
+        return max(bisect_left(range(columns), True, lo=start + 1, key=is_too_wide) - 1, start + 1)
 
     def _table(self, start: int, end: int) -> Table:
         grid, table = self._grid, Table()
