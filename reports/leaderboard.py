@@ -17,7 +17,7 @@ from reports.frame import COLUMNS, QUESTION, Selection, frame_of, natural_order,
 from reports.grid import Grid
 from reports.layout import by_key, by_question
 from reports.markup import MARKS, html, latex, markdown
-from reports.pivot import coverage, drawn, questions
+from reports.pivot import coverage, drawn, for_terminal, questions
 from reports.published_rows import with_published
 from reports.published_values import published_matches
 from reports.ranking import RANK_COLUMNS, with_ranks
@@ -102,8 +102,9 @@ class LeaderboardReport(Report):
             grids = with_published(grids, matches)
             data["published"] = [asdict(match) for match in matches if match.record in set(board["record"])]
         files = {path: _content(name, board, grids, data) for path, name in formats.items()}
-        spaced = [part for table in drawn(grids) for part in (table, Text())]
-        return ReportOutput(Group(*spaced), data, files)
+        shown, rest = for_terminal(grids)
+        spaced = [part for table in drawn(shown) for part in (table, Text())]
+        return ReportOutput(Group(*spaced, Text(rest)) if rest else Group(*spaced), data, files)
 
 
 def format_of(path: Path, given: Format | None) -> Format:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -20,6 +21,28 @@ MARKS = (
     "bold: best value; underlined: error bars overlap those of the best",
     "± is the standard deviation over draws, [ ] a 95 % interval over images",
 )
+
+
+def for_terminal(grids: Sequence[Grid], cells: int = 4000) -> tuple[list[Grid], str]:
+    """The first tables and rows, as many as somebody reads, and what is to be said of the others."""
+    shown: list[Grid] = []
+    left = cells
+    for grid in grids:
+        if left <= 0:
+            break
+        rows = max(_FEWEST_ROWS, left // max(len(grid.columns), 1))
+        left -= min(rows, len(grid.entries)) * len(grid.columns)
+        hidden = len(grid.entries) - rows
+        if hidden > 0:
+            more = f"{hidden} more rows are not shown here, only in files"
+            shown.append(replace(grid, entries=grid.entries[:rows], notes=(*grid.notes, more)))
+        else:
+            shown.append(grid)
+    rest = len(grids) - len(shown)
+    return shown, f"{rest} more tables: choose with --protocol, --dataset or --metric" if rest else ""
+
+
+_FEWEST_ROWS = 20
 
 
 def drawn(grids: Sequence[Grid]) -> list[RenderableType]:
