@@ -82,6 +82,8 @@ class Selection(ReportOptions):
         Raises:
             BenchError: where a name matches nothing at all, or no row matches all of them.
         """
+        if not any(names for _, names in self._by_column()):
+            return frame
         kept = pd.Series(True, index=frame.index)
         for column, names in self._by_column():
             known = set(frame[column]) - {""}

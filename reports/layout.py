@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,20 +35,20 @@ _PROTOCOL = ("protocol", "protocol_version", "protocol_options")
 _DATA = ("dataset", "dataset_content")
 
 
-def by_question(ranked: pd.DataFrame, baselines: Mapping[str, Sequence[str]]) -> list[Grid]:
+def by_question(ranked: pd.DataFrame, baselines: Mapping[str, Sequence[str]]) -> Iterator[Grid]:
     """A grid per protocol and data set: metrics and their conditions across, every seed a row of its own.
+
+    Each is made when it is asked for.
 
     Args:
         baselines: Protocol -> methods without learning that every table should have; empty rows stand for those that
             were not measured.
     """
-    grids = []
     for rows in questions(ranked.assign(asked=ranked["condition"])):
         wanted = baselines.get(str(rows["protocol"].iloc[0]), ())
         grid = _grid(rows, ("metric", "condition"), _question_title(rows))
         present = set(rows["method"])
-        grids.append(replace(grid, absent=tuple(name for name in wanted if name not in present)))
-    return grids
+        yield replace(grid, absent=tuple(name for name in wanted if name not in present))
 
 
 def by_key(ranked: pd.DataFrame, key: str) -> list[Grid]:
