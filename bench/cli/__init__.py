@@ -11,6 +11,7 @@ from bench.cli import (
     data,
     data_render,
     doctor,
+    export,
     listing,
     merge,
     pretrain,
@@ -43,6 +44,7 @@ app.command("report")(report.report)
 app.command("check")(reports.check)
 app.command("merge")(merge.merge)
 app.command("doctor")(doctor.doctor)
+app.command("export")(export.export)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)
