@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from bench.report import Runs
+from reports.figures.cost import COST
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.equivariance import EQUIVARIANCE
 from reports.figures.fewshot import FEWSHOT
 from reports.figures.errors import ERRORS
+from reports.figures.landmark_maps import LANDMARKS
+from reports.figures.published import PUBLISHED
 from reports.figures.scale import SCALE
+from reports.figures.stored import CASES, PAIRS, PARTS
 from reports.frame import Selection
 
 FIGURES: Mapping[str, FigureKind] = MappingProxyType(
@@ -20,7 +24,13 @@ FIGURES: Mapping[str, FigureKind] = MappingProxyType(
             FEWSHOT,
             EQUIVARIANCE,
             SCALE,
+            COST,
+            PUBLISHED,
             ERRORS,
+            LANDMARKS,
+            CASES,
+            PAIRS,
+            PARTS,
         )
     }
 )

@@ -19,7 +19,7 @@ from reports.figures.style import COLUMN, SMALL, Look, light_grid, new_figure
 Numbers = npt.NDArray[np.float64]
 
 _LINE = 1.3 * SMALL / 72  # inches from one name to the next
-_AROUND = 0.45  # inches of a figure's height that are not its axes
+_AROUND = 0.5  # inches of a figure's height that are not its axes
 _MARKS = 10  # along a line, about
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _NAMES = {
@@ -72,7 +72,9 @@ def limits(curves: Sequence[Curve], bottom: float | None = None) -> tuple[float,
         bottom: Begin here; None: a little below what is shown.
     """
     lines = np.concatenate([curve.y[np.isfinite(curve.y)] for curve in curves])
-    edges = [edge[np.isfinite(edge)] for curve in curves for edge in (curve.low, curve.high) if edge is not None]
+    edges = [
+        edge[np.isfinite(edge)] for curve in curves for edge in (curve.low, curve.high) if edge is not None
+    ]
     low, high = float(lines.min()), float(lines.max())
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     all_edges = np.concatenate([lines, *edges])
@@ -91,27 +93,41 @@ def curve_figure(curves: Sequence[Curve]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def draw(axes: Axes, curves: Sequence[Curve], heading: str = "") -> None:
+def draw(axes: Axes, curves: Sequence[Curve], heading: str = "", listed: bool = False) -> None:
     """Draw curves and their names, on axes whose limits are set beforehand and stay.
 
     Args:
         heading: Stands above the names.
+        listed: The names are a list in the order of the curves, for curves that end at one place; else each stands at
+            the height of its end where there is room.
     """
-    for depth, curve in enumerate(reversed(curves), start=2):
+    for number, curve in enumerate(curves):
+        depth = 2 + len(curves) - number  # the first one on top
         if curve.low is not None and curve.high is not None and not curve.look.baseline:
             axes.fill_between(
                 curve.x, curve.low, curve.high, color=curve.look.colour, alpha=0.13, linewidth=0, zorder=1
             )
         every = max(1, len(curve.x) // _MARKS)
-        axes.plot(curve.x, curve.y, **curve.look.of_line(), markevery=every, zorder=depth, clip_on=False)
-    _name_ends(axes, curves, heading)
+        # Marks of curves that run together are staggered.
+        marked = (number * every // len(curves), every)
+        axes.plot(curve.x, curve.y, **curve.look.of_line(), markevery=marked, zorder=depth, clip_on=False)
+    _name(axes, [curve for curve in curves if np.isfinite(curve.y).any()], heading, listed)
 
 
 def axis_name(part: MetricPart) -> str:
     """Name, unit and direction of a metric."""
-    name = _NAMES.get(part.metric, one_line(part.metric).replace("_", " "))
+    name = metric_name(part.metric)
     unit = one_line(part.unit)
-    return f"{name} ({unit}) {_ARROWS[part.direction]}" if unit not in ("", "1") else f"{name} {_ARROWS[part.direction]}"
+    return (
+        f"{name} ({unit}) {_ARROWS[part.direction]}"
+        if unit not in ("", "1")
+        else f"{name} {_ARROWS[part.direction]}"
+    )
+
+
+def metric_name(metric: str) -> str:
+    """In words; the definition itself is the metric's own name."""
+    return _NAMES.get(metric, one_line(metric).replace("_", " "))
 
 
 def spread(places: Sequence[float], gap: float) -> Numbers:
@@ -128,17 +144,27 @@ def spread(places: Sequence[float], gap: float) -> Numbers:
     return found
 
 
-def _name_ends(axes: Axes, curves: Sequence[Curve], heading: str) -> None:
-    """A name right of the axes for each curve, at the height of its end where there is room."""
-    named = [curve for curve in curves if np.isfinite(curve.y).any()]
-    to_axes = axes.transScale + axes.transLimits
-    ends = [to_axes.transform((curve.x[shown][-1], curve.y[shown][-1])) for curve in named for shown in [np.isfinite(curve.y)]]
-    height = axes.get_figure(root=True).get_size_inches()[1] - _AROUND  # type: ignore[union-attr]
-    places = spread([float(np.clip(y, 0, 1)) for _, y in ends], _LINE / height)
+def _name(axes: Axes, curves: Sequence[Curve], heading: str, listed: bool) -> None:
+    """The names right of the axes, each with a piece of its line."""
+    line = _LINE / (axes.get_figure(root=True).get_size_inches()[1] - _AROUND)  # type: ignore[union-attr]
+    ends = [_end(axes, curve) for curve in curves]
+    if listed:
+        places = 1 - line * np.arange(len(curves), dtype=np.float64)
+    else:
+        places = spread([y for _, y in ends], line)
     beside: dict[str, Any] = {"clip_on": False, "transform": axes.transAxes}
-    for curve, (x, y), place in zip(named, ends, places, strict=True):
-        axes.plot([x + 0.01, 1.05], [np.clip(y, 0, 1), place], color=curve.look.colour, linewidth=0.4, **beside)
+    for curve, (x, y), place in zip(curves, ends, places, strict=True):
+        if not listed:
+            axes.plot([x + 0.01, 1.05], [y, place], color=curve.look.colour, linewidth=0.4, **beside)
         axes.plot([1.06, 1.105, 1.15], [place] * 3, **curve.look.of_line(), markevery=[1], **beside)
         axes.text(1.17, place, curve.label, fontsize=SMALL, va="center", transform=axes.transAxes)
     if heading:
-        axes.text(1.05, 1.0 + 1.2 * _LINE / height, heading, transform=axes.transAxes, fontsize=SMALL, va="bottom")
+        top = max(places) + 0.6 * line
+        axes.text(1.06, top, heading, fontsize=SMALL, va="bottom", transform=axes.transAxes)
+
+
+def _end(axes: Axes, curve: Curve) -> tuple[float, float]:
+    """Where a line ends, in parts of the axes."""
+    shown = np.isfinite(curve.y)
+    x, y = (axes.transScale + axes.transLimits).transform((curve.x[shown][-1], curve.y[shown][-1]))
+    return float(x), float(np.clip(y, 0, 1))

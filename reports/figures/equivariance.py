@@ -13,7 +13,7 @@ from reports.figures.style import GREY, Look, paper_style
 from reports.frame import Selection
 
 _METRIC = "equivariance_acc"
-_CHANCE = Look(GREY, "", (0, (4, 2)), baseline=True)
+_CHANCE = Look(GREY, "", ((0, (1, 1.5)),), baseline=True)
 
 
 def _each(runs: Runs, selection: Selection) -> Iterator[Drawing]:
@@ -41,9 +41,11 @@ def _draw(question: Question) -> Drawing:
         figure, axes = curve_figure(shown)
         axes.set_xlim(0, max(float(curve.x[-1]) for curve in shown))
         axes.set_ylim(0, 100)
-        axes.set_xlabel(f"distance that counts as found (px of a {width}-px image)" if width else "distance (px)")
+        axes.set_xlabel(
+            "distance that counts as found\n" + (f"(px of a {width}-px image)" if width else "(px)")
+        )
         axes.set_ylabel("points found again (%) ↑")
-        draw(axes, shown)
+        draw(axes, shown, listed=True)
     caption = (
         f"Share of points that their features find again after a rotation and an elastic deformation of the image, on "
         f"{question.data()}, {question.asked()}. Bands: 95 % bootstrap interval over images. Grey: a pixel drawn at "

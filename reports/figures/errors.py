@@ -16,10 +16,10 @@ import numpy as np
 from bench.report import Runs
 from reports.figures.curves import Curve, curve_figure, draw
 from reports.figures.drawing import Drawing, FigureKind
+from reports.figures.landmark_scores import ranked
 from reports.figures.predictions import PROTOCOLS, Numbers, Predicted, read
 from reports.figures.series import Question, Series, dataset_name, questions, slug
-from reports.figures.style import INK, SMALL, paper_style
-from reports.figures.landmark_scores import ranked
+from reports.figures.style import INK, paper_style
 from reports.frame import Selection
 
 _PX = 128
@@ -39,12 +39,12 @@ _PERCENT = _Scale(
     "% of inter-ocular distance",
     (8, 10),
     "An image fails where its error is above 10 % (WFLW's convention; dashed) or 8 % (300-W's private test set; "
-    "dotted); the numbers beside the names are the shares of images above 10 %.",
+    "dotted); the numbers are the shares of images above 10 %.",
 )
 _PIXELS = _Scale(
     f"px of a {_PX}-px image",
     (6,),
-    "An image fails where its error is above 6 px (dashed); the numbers beside the names are the shares that do.",
+    "An image fails where its error is above 6 px (dashed); the numbers are the shares of images that do.",
 )
 
 
@@ -61,13 +61,18 @@ ERRORS = FigureKind(
 
 
 def _draw(question: Question, runs: Runs) -> Drawing | None:
-    found = [(each, predicted) for each in question.series if (predicted := read(runs, each.record)) is not None]
+    found = [
+        (each, predicted) for each in question.series if (predicted := read(runs, each.record)) is not None
+    ]
     scale = _PERCENT if any(predicted.percent is not None for _, predicted in found) else _PIXELS
-    told = [(each, errors) for each, predicted in found if (errors := _of_images(predicted, scale)) is not None]
+    told = [
+        (each, errors) for each, predicted in found if (errors := _of_images(predicted, scale)) is not None
+    ]
     if not told:
         return None
     limit = scale.failures[-1]
     failing = {each.record.id: 100 * float((errors > limit).mean()) for each, errors in told}
+    told.sort(key=lambda item: (item[0].look.baseline, failing[item[0].record.id], item[1].mean()))
     end = _end([errors for each, errors in told if not each.look.baseline] or [told[0][1]], limit)
     curves = [_curve(each, errors, failing[each.record.id], end) for each, errors in told]
     with paper_style():
@@ -76,10 +81,10 @@ def _draw(question: Question, runs: Runs) -> Drawing | None:
         axes.set_ylim(0, 100)
         for threshold, dashes in zip(reversed(scale.failures), ((0, (4, 2)), (0, (1, 1.5))), strict=False):
             axes.axvline(threshold, color=INK, linewidth=0.6, linestyle=dashes, alpha=0.6, zorder=1)
-        axes.set_xlabel(f"mean error of an image ({scale.unit})")
+        axes.set_xlabel(f"mean error of an image\n({scale.unit})")
         axes.set_ylabel("images with at most this error (%)")
-        unit = "%" if scale is _PERCENT else " px"
-        draw(axes, curves, heading=f"images above {limit}{unit}")
+        unit = "%" if scale is _PERCENT else "px"
+        draw(axes, curves, heading=f"% of images above {limit} {unit}", listed=True)
     shown = [each for each, _ in told]
     caption = (
         f"Cumulative distribution of the mean error over the landmarks of an image, on {question.data()}, "
@@ -113,7 +118,7 @@ def _curve(each: Series, errors: Numbers, failing: float, end: float) -> Curve:
     # A step at each image, thinned to what a column shows.
     x = np.linspace(0, end, 400)
     y = 100 * np.searchsorted(ordered, x, side="right") / len(ordered)
-    return Curve(f"{each.label}  {failing:.1f} %", each.look, x, y)
+    return Curve(f"{failing:.1f}  {each.label}", each.look, x, y)
 
 
 def _end(learned: list[Numbers], limit: int) -> float:

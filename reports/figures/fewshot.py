@@ -21,7 +21,9 @@ def _each(runs: Runs, selection: Selection) -> Iterator[Drawing]:
     for question in questions(runs, selection, FEWSHOT.protocols):
         metrics = question.metrics(selection, _is_point)
         for metric in metrics:
-            name = slug("fewshot", question.slug.removeprefix("fewshot-"), *([metric] if len(metrics) > 1 else []))
+            name = slug(
+                "fewshot", question.slug.removeprefix("fewshot-"), *([metric] if len(metrics) > 1 else [])
+            )
             drawing = _draw(question, metric, name)
             if drawing is not None:
                 yield drawing
@@ -44,7 +46,11 @@ def _draw(question: Question, metric: str, name: str) -> Drawing | None:
         return None
     first = _points(question.record, metric)[0]
     curves = [
-        curve_of(each.label, each.look, [(float(part.condition[_COUNT]), part) for part in _points(each.record, metric)])
+        curve_of(
+            each.label,
+            each.look,
+            [(float(part.condition[_COUNT]), part) for part in _points(each.record, metric)],
+        )
         for each in question.series
     ]
     with paper_style():
@@ -56,7 +62,7 @@ def _draw(question: Question, metric: str, name: str) -> Drawing | None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(*limits(curves))
-        axes.set_xlabel("annotated images (logarithmic)")
+        axes.set_xlabel("annotated images")
         axes.set_ylabel(axis_name(first))
         draw(axes, curves)
     caption = (

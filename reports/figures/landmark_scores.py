@@ -16,7 +16,9 @@ def headline(record: RunRecord) -> MetricPart | None:
         whole = [part for part in parts if not part.condition]
         if whole:
             return whole[0]
-        few = [part for part in parts if set(part.condition) == {_COUNT} and type(part.condition[_COUNT]) is int]
+        few = [
+            part for part in parts if set(part.condition) == {_COUNT} and type(part.condition[_COUNT]) is int
+        ]
         if few:
             return max(few, key=lambda part: float(part.condition[_COUNT]))
     return None
@@ -26,4 +28,6 @@ def ranked(question: Question) -> Question:
     """The best first; runs without such a score are left out."""
     parts = [part for each in question.series if (part := headline(each.record)) is not None]
     direction = parts[0].direction if parts else "lower"
-    return question.ranked(lambda record: part.value if (part := headline(record)) is not None else None, direction)
+    return question.ranked(
+        lambda record: part.value if (part := headline(record)) is not None else None, direction
+    )

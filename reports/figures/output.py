@@ -25,7 +25,9 @@ _WITHOUT_DATE = {
 }
 _DOTS_PER_INCH = 180  # of a stored picture on paper, where that is not wider than a page
 _FONTS = "'DejaVu Sans', Verdana, sans-serif"  # Verdana has the same widths
-_SHARED_BY_ALL = re.compile(r"\s*<style\b.*?</style>|\s*<metadata>.*?</metadata>|\s*<defs>\s*</defs>", re.DOTALL)
+_SHARED_BY_ALL = re.compile(
+    r"\s*<style\b.*?</style>|\s*<metadata>.*?</metadata>|\s*<defs>\s*</defs>", re.DOTALL
+)
 _TAG = re.compile(r"<[^>]+>")
 _INK = re.compile(rf"((?:fill|stroke): ?){INK}")
 _REFERENCE = re.compile(r"""((?<=\s)id="|url\(#|href="#)""")
@@ -85,7 +87,8 @@ def _stored(drawing: Drawing) -> tuple[Image.Image, bytes]:
             return picture.convert("RGB"), content
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BenchError(
-            f"cannot read the picture {drawing.picture}: {error}", hint="Delete the run's files; run it again."
+            f"cannot read the picture {drawing.picture}: {error}",
+            hint="Delete the run's files; run it again.",
         ) from error
 
 

@@ -49,7 +49,7 @@ def _draw(question: Question, metric: str) -> Drawing | None:
             axes.text(
                 middle, 0.97, "seen in training", ha="center", va="top", fontsize=SMALL, transform=across
             )
-        axes.set_xlabel("zoom-out factor: larger shows a smaller object")
+        axes.set_xlabel("zoom-out factor\n(larger: smaller object)")
         axes.set_ylabel(axis_name(first))
         draw(axes, curves)
     caption = (

@@ -155,7 +155,9 @@ def dataset_name(record: RunRecord) -> str:
 
 def drawable(part: MetricPart) -> bool:
     """Whether a value has a place on an axis."""
-    return all(abs(number) < _LARGEST for number in (part.value, part.low, part.high, part.std) if number is not None)
+    return all(
+        abs(number) < _LARGEST for number in (part.value, part.low, part.high, part.std) if number is not None
+    )
 
 
 def value_of(record: RunRecord, metric: str, **condition: Any) -> float | None:
@@ -195,7 +197,9 @@ def _slugs(records: Sequence[RunRecord]) -> list[str]:
 
 def _series(records: Sequence[RunRecord], by_method: Mapping[str, Look]) -> tuple[Series, ...]:
     """By name, those without learning last, each with a label of its own."""
-    ordered = sorted(records, key=lambda record: (record.method.name in BASELINES, record.method.name, record.id))
+    ordered = sorted(
+        records, key=lambda record: (record.method.name in BASELINES, record.method.name, record.id)
+    )
     found: list[Series] = []
     numbers: Counter[str] = Counter()
     for record, label in zip(ordered, labels(ordered), strict=True):
@@ -246,6 +250,10 @@ def _short(text: str) -> str:
 def architecture(record: RunRecord) -> str:
     """Equal where the network is: of an untrained one, that of the method that it belongs to."""
     name, options = record.method.name, record.method.options
-    if name == "random" and isinstance(options.get("network"), str) and isinstance(options.get("options"), dict):
+    if (
+        name == "random"
+        and isinstance(options.get("network"), str)
+        and isinstance(options.get("options"), dict)
+    ):
         name, options = options["network"], options["options"]
     return json.dumps([name, options, record.method.feature_dtype], sort_keys=True)

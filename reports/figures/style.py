@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib.style
@@ -49,7 +49,17 @@ _SPARE_COLOURS = ("#999933", "#aa4499", "#6a7fdb", "#b5651d", "#44aa99", "#dc5b7
 _SPARE_MARKERS = ("p", "h", "<", ">", "*", "d", "8")
 _BASELINE_MARKERS = {"random": "x", "mean-shape": "+"}
 _DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
-_BASELINE_DASHES: tuple[Dashes, ...] = ((0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))
+_BASELINE_DASHES: dict[str, tuple[Dashes, ...]] = {
+    "random": (
+        (0, (4, 2)),
+        (0, (6, 1.5, 1, 1.5)),
+        (0, (2, 1)),
+        (0, (8, 3)),
+        (0, (6, 1.5, 1, 1.5, 1, 1.5)),
+        (0, (3, 4)),
+    ),
+    "mean-shape": ((0, (1, 1.5)), (0, (1, 3))),
+}
 
 _SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -90,40 +100,35 @@ _SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """Of one line or mark."""
+    """Of the lines and marks of one method.
+
+    Attributes:
+        kinds: The dashes of its runs, where a figure has several.
+        number: Which of them this is.
+    """
 
     colour: str
     marker: str
-    dashes: Dashes = "-"
-    filled: bool = True
+    kinds: tuple[Dashes, ...] = ("-",)
+    number: int = 0
     baseline: bool = False
 
     def of_line(self) -> dict[str, Any]:
         """Arguments of ``Axes.plot``."""
-        shape = {"color": self.colour, "linestyle": self.dashes}
-        if self.baseline:
-            return shape | {"linewidth": 0.9}
-        return shape | self._mark()
+        shape = {"color": self.colour, "linestyle": self.kinds[self.number % len(self.kinds)]}
+        return shape | ({"linewidth": 0.9} if self.baseline else self._mark())
 
     def of_mark(self) -> dict[str, Any]:
         """Arguments of ``Axes.plot`` for marks without a line."""
         return {"color": self.colour, "linestyle": "none", "markersize": 5.0} | self._mark()
 
-    def _mark(self) -> dict[str, Any]:
-        face = self.colour if self.filled else "none"
-        return {"marker": self.marker, "markerfacecolor": face, "markeredgewidth": 0.8}
-
     def variant(self, number: int) -> Look:
-        """The look of the ``number``-th run of the same method in one figure."""
-        kinds = _BASELINE_DASHES if self.baseline else _DASHES
-        first = kinds.index(self.dashes)
-        return Look(
-            self.colour,
-            self.marker,
-            kinds[(first + number) % len(kinds)],
-            filled=number % 2 == 0,
-            baseline=self.baseline,
-        )
+        """The look of the ``number``-th run of the same method in one figure: other dashes, hollow marks."""
+        return replace(self, number=number)
+
+    def _mark(self) -> dict[str, Any]:
+        face = "none" if self.number % 2 else self.colour
+        return {"marker": self.marker, "markerfacecolor": face, "markeredgewidth": 0.8}
 
 
 def looks(methods: Iterable[str]) -> Mapping[str, Look]:
@@ -132,13 +137,12 @@ def looks(methods: Iterable[str]) -> Mapping[str, Look]:
     others = 0
     for name in sorted(set(methods)):
         if name in BASELINES:
-            dashes = _BASELINE_DASHES[BASELINES.index(name)]
-            found[name] = Look(GREY, _BASELINE_MARKERS[name], dashes, baseline=True)
+            found[name] = Look(GREY, _BASELINE_MARKERS[name], _BASELINE_DASHES[name], baseline=True)
         elif name in _OWN:
-            found[name] = Look(*_OWN[name])
+            found[name] = Look(*_OWN[name], _DASHES)
         else:
             colour = _SPARE_COLOURS[others % len(_SPARE_COLOURS)]
-            found[name] = Look(colour, _SPARE_MARKERS[others % len(_SPARE_MARKERS)])
+            found[name] = Look(colour, _SPARE_MARKERS[others % len(_SPARE_MARKERS)], _DASHES)
             others += 1
     return found
 
