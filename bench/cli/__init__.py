@@ -11,6 +11,7 @@ from bench.cli import (
     data,
     data_render,
     listing,
+    plot,
     pretrain,
     reports,
     reproduce,
@@ -36,6 +37,7 @@ app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("check")(reports.check)
+app.command("plot")(plot.plot)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)

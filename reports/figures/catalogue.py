@@ -9,8 +9,8 @@ from bench.report import Runs
 from reports.figures.cost import COST
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.equivariance import EQUIVARIANCE
-from reports.figures.fewshot import FEWSHOT
 from reports.figures.errors import ERRORS
+from reports.figures.fewshot import FEWSHOT
 from reports.figures.landmark_maps import LANDMARKS
 from reports.figures.published import PUBLISHED
 from reports.figures.scale import SCALE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.record import MetricPart, RunRecord
 from bench.report import Runs
-from reports.figures.curves import axis_name
+from reports.figures.curves import axis_name, told_in_unit
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.landmark_scores import headline
 from reports.figures.series import Question, Series, architecture, dataset_name, drawable, questions, slug
@@ -46,8 +46,9 @@ def _each(runs: Runs, selection: Selection) -> Iterator[Drawing]:
 COST = FigureKind(
     "cost",
     "accuracy against multiply-accumulates, memory, parameters and seconds",
-    (*PROTOCOLS, "flops", "memory"),
+    PROTOCOLS,
     _each,
+    needs="It compares networks: at least two, with runs of flops or memory beside those of accuracy.",
 )
 
 
@@ -58,6 +59,15 @@ def _draw(question: Question, metric: str, costs: Costs) -> Drawing | None:
     first = next(iter(values.values()))
     question = question.ranked(
         lambda record: values[record.id].value if record.id in values else None, first.direction
+    )
+    # What has no network, as a mean shape, has no cost.
+    question = replace(
+        question,
+        series=tuple(
+            each
+            for each in question.series
+            if any(cost.of(each.record, costs) is not None for cost in _COUNTED)
+        ),
     )
     panels = []
     machine = _machine(question.series)
@@ -82,7 +92,7 @@ def _draw(question: Question, metric: str, costs: Costs) -> Drawing | None:
         figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL, borderaxespad=0)
     seconds = f" Seconds are those of the whole run on {machine}." if panels[-1][0] is _SECONDS else ""
     caption = (
-        f"{axis_name(first)[:-2]}{_condition(first)} on {question.data()}, {question.asked()}, against what the features "
+        f"{told_in_unit(first)}{_condition(first)} on {question.data()}, {question.asked()}, against what the features "
         f"of one image cost.{seconds} Bars: 95 % bootstrap interval over images.{question.remark()}"
     )
     title = f"Accuracy and cost, {question.record.protocol.name} on {dataset_name(question.record)}"
@@ -154,7 +164,7 @@ def _seconds(record: RunRecord, costs: Costs) -> float | None:
     del costs
     seconds = record.provenance.get("seconds")
     total = seconds.get("total") if isinstance(seconds, dict) else None
-    return float(total) if type(total) in (int, float) else None
+    return float(total) if isinstance(total, int | float) and not isinstance(total, bool) else None
 
 
 _COUNTED = (

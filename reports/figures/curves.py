@@ -13,14 +13,15 @@ from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
 from bench.record import MetricPart
-from reports.frame import one_line
 from reports.figures.style import COLUMN, SMALL, Look, light_grid, new_figure
+from reports.frame import one_line
 
 Numbers = npt.NDArray[np.float64]
 
 _LINE = 1.3 * SMALL / 72  # inches from one name to the next
 _AROUND = 0.5  # inches of a figure's height that are not its axes
 _MARKS = 10  # along a line, about
+_LONG = 36  # letters, beside axes of two inches
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _NAMES = {
     "nme_interocular": "NME",
@@ -115,14 +116,17 @@ def draw(axes: Axes, curves: Sequence[Curve], heading: str = "", listed: bool = 
 
 
 def axis_name(part: MetricPart) -> str:
-    """Name, unit and direction of a metric."""
-    name = metric_name(part.metric)
+    """Of a metric: name, unit and which way is better, in two lines where one is long."""
+    told = told_in_unit(part)
+    if len(told) > _LONG:
+        told = told.replace(" (", "\n(", 1)
+    return f"{told} {_ARROWS[part.direction]}"
+
+
+def told_in_unit(part: MetricPart) -> str:
+    """Name and unit of a metric, for a sentence."""
     unit = one_line(part.unit)
-    return (
-        f"{name} ({unit}) {_ARROWS[part.direction]}"
-        if unit not in ("", "1")
-        else f"{name} {_ARROWS[part.direction]}"
-    )
+    return f"{metric_name(part.metric)} ({unit})" if unit not in ("", "1") else metric_name(part.metric)
 
 
 def metric_name(metric: str) -> str:
@@ -148,10 +152,9 @@ def _name(axes: Axes, curves: Sequence[Curve], heading: str, listed: bool) -> No
     """The names right of the axes, each with a piece of its line."""
     line = _LINE / (axes.get_figure(root=True).get_size_inches()[1] - _AROUND)  # type: ignore[union-attr]
     ends = [_end(axes, curve) for curve in curves]
-    if listed:
-        places = 1 - line * np.arange(len(curves), dtype=np.float64)
-    else:
-        places = spread([y for _, y in ends], line)
+    places = (
+        1 - line * np.arange(len(curves), dtype=np.float64) if listed else spread([y for _, y in ends], line)
+    )
     beside: dict[str, Any] = {"clip_on": False, "transform": axes.transAxes}
     for curve, (x, y), place in zip(curves, ends, places, strict=True):
         if not listed:

@@ -44,12 +44,14 @@ class FigureKind:
         summary: One line.
         protocols: Whose records it shows; any of them is enough.
         each: Draws one after the other, so that whoever wants few waits for few only.
+        needs: What the runs must have besides, in a sentence.
     """
 
     name: str
     summary: str
     protocols: tuple[str, ...]
     each: Callable[[Runs, Selection], Iterator[Drawing]]
+    needs: str = ""
 
     def draw(self, runs: Runs, selection: Selection) -> list[Drawing]:
         """All of its drawings; none where the records hold nothing for it.

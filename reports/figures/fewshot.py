@@ -8,7 +8,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.record import MetricPart, RunRecord
 from bench.report import Runs
-from reports.figures.curves import axis_name, curve_figure, curve_of, draw, limits
+from reports.figures.curves import axis_name, curve_figure, curve_of, draw, limits, told_in_unit
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.series import Question, dataset_name, drawable, questions, slug
 from reports.figures.style import paper_style
@@ -66,7 +66,7 @@ def _draw(question: Question, metric: str, name: str) -> Drawing | None:
         axes.set_ylabel(axis_name(first))
         draw(axes, curves)
     caption = (
-        f"{axis_name(first)[:-2]} against the number of annotated images on {question.data()}, "
+        f"{told_in_unit(first)} against the number of annotated images on {question.data()}, "
         f"{question.asked()}. {_bands(question, metric)}{question.remark()}"
     )
     title = f"{one_line(metric)} from few annotations, {dataset_name(question.record)}"

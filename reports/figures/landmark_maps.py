@@ -111,18 +111,19 @@ def _panels(maps: list[_Map], unit: str, scale: float) -> Figure:
     errors = np.concatenate(
         [each.errors for each in maps if not each.series.look.baseline] or [maps[0].errors]
     )
-    colours = ScalarMappable(Normalize(0, float(np.percentile(errors, 98)) or 1.0), _COLOURS)
+    largest = float(np.percentile(errors, 98)) or 1.0
+    colours = ScalarMappable(Normalize(0, largest), _COLOURS)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, each in zip(grid.flat, maps, strict=False):
         _panel(axes, each, colours, (low, high), scale)
     for axes in grid.flat[len(maps) :]:
         axes.set_axis_off()
-    clipped = any(float(each.errors.max()) > (colours.norm.vmax or 0) for each in maps)
+    clipped = any(float(each.errors.max()) > largest for each in maps)
     bar = figure.colorbar(
         colours, ax=grid, shrink=0.85, aspect=25, pad=0.02, extend="max" if clipped else "neither"
     )
     bar.set_label(f"mean error\n({unit})", fontsize=SMALL)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return figure
 
 
@@ -151,9 +152,8 @@ def _panel(
 
 def _scale(maps: list[_Map]) -> float:
     """Of the radii: 1, or 1 / n where circles would otherwise cover each other."""
-    learned = [each for each in maps if not each.series.look.baseline] or maps
     crowded = 0.0
-    for each in learned:
+    for each in maps:
         if len(each.places) > 1:
             apart = cdist(each.places, each.places) + np.diag(np.full(len(each.places), np.inf))
             crowded = max(crowded, float(np.median(each.distances) / max(np.median(apart.min(1)), 1e-6)))
@@ -162,11 +162,7 @@ def _scale(maps: list[_Map]) -> float:
 
 def _frame(maps: list[_Map], scale: float) -> tuple[Numbers, Numbers]:
     """What all panels show: all landmarks of all methods, with their circles."""
-    learned = [each for each in maps if not each.series.look.baseline] or maps
-    radii = [scale * each.distances[:, None] for each in learned]
-    low = np.min([(each.places - radius).min(0) for each, radius in zip(learned, radii, strict=True)], axis=0)
-    high = np.max(
-        [(each.places + radius).max(0) for each, radius in zip(learned, radii, strict=True)], axis=0
-    )
+    low = np.min([(each.places - scale * each.distances[:, None]).min(0) for each in maps], axis=0)
+    high = np.max([(each.places + scale * each.distances[:, None]).max(0) for each in maps], axis=0)
     margin = 0.03 * float((high - low).max()) + 0.5
     return low - margin, high + margin

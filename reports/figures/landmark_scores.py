@@ -28,6 +28,9 @@ def ranked(question: Question) -> Question:
     """The best first; runs without such a score are left out."""
     parts = [part for each in question.series if (part := headline(each.record)) is not None]
     direction = parts[0].direction if parts else "lower"
-    return question.ranked(
-        lambda record: part.value if (part := headline(record)) is not None else None, direction
-    )
+    return question.ranked(_value, direction)
+
+
+def _value(record: RunRecord) -> float | None:
+    part = headline(record)
+    return None if part is None else part.value

@@ -6,20 +6,20 @@ import importlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bench.report import Runs
-from bench.verdict import Ours, Verdict
+from bench.verdict import Kind, Ours, Verdict
 from reports.figures.curves import metric_name
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.series import chosen, slug, unique
 from reports.figures.style import COLUMN, GREY, PAGE, SMALL, Look, looks, new_figure, paper_style
 from reports.frame import Selection, one_line
 
-_VERDICTS = ("reproduced", "off", "not comparable")
+_VERDICTS: tuple[Kind, ...] = ("reproduced", "off", "not comparable")
 _LARGEST = 1e9
 _MOST_RANGE = 30.0
 """Numbers that differ by more have logarithmic axes."""
@@ -67,6 +67,7 @@ PUBLISHED = FigureKind(
     "our numbers against the papers', with verdicts",
     ("regression", "fewshot", "matching", "flops", "memory"),
     _each,
+    needs="It needs runs whose numbers a paper prints: bench reproduce makes them.",
 )
 
 
@@ -111,10 +112,11 @@ def _draw(matches: Sequence[PublishedMatch], metric: str, unit: str, name: str) 
             Line2D([], [], label=one_line(method), **by_method[method].of_mark()) for method in methods
         ]
         figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL, borderaxespad=0)
+    told = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
     tables = ", ".join(sorted({one_line(match.table) for match in matches}))
     caption = (
-        f"Our {metric_name(metric)} against the printed number of {tables}; dashed: equal. Bars: our deviation over draws "
-        f"or our 95 % interval, and the printed deviation. {', '.join(f'{counts[kind]} {kind}' for kind in kinds)}."
+        f"Our {metric_name(metric)} against the printed number of {tables}; dashed: equal. Bars: our deviation over "
+        f"draws or our 95 % interval, and the printed deviation. {told}."
     )
     if counts["not comparable"]:
         caption += (
@@ -127,7 +129,7 @@ def _draw(matches: Sequence[PublishedMatch], metric: str, unit: str, name: str) 
 
 def _mark(axes: Axes, match: PublishedMatch, look: Look) -> None:
     printed, ours = match.printed, match.ours
-    bar = {"color": look.colour, "linewidth": 0.7, "alpha": 0.7}
+    bar: dict[str, Any] = {"color": look.colour, "linewidth": 0.7, "alpha": 0.7}
     low = ours.low if ours.std is None else ours.value - ours.std
     high = ours.high if ours.std is None else ours.value + ours.std
     if low is not None and high is not None:

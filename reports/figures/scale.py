@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bench.record import MetricPart, RunRecord
 from bench.report import Runs
-from reports.figures.curves import axis_name, curve_figure, curve_of, draw, limits
+from reports.figures.curves import axis_name, curve_figure, curve_of, draw, limits, told_in_unit
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.series import Question, dataset_name, drawable, questions, slug, value_of
 from reports.figures.style import INK, SMALL, paper_style
@@ -53,7 +53,7 @@ def _draw(question: Question, metric: str) -> Drawing | None:
         axes.set_ylabel(axis_name(first))
         draw(axes, curves)
     caption = (
-        f"{axis_name(first)[:-2]} against the factor by which the sides of the object's box are multiplied, on "
+        f"{told_in_unit(first)} against the factor by which the sides of the object's box are multiplied, on "
         f"{question.data()}, {question.asked()}. Shaded: the factors of the training images. Bands: 95 % bootstrap "
         f"interval over the test images of a bin.{question.remark()}"
     )

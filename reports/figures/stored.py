@@ -79,7 +79,10 @@ def _each(
 
 
 def _kind(name: str, summary: str, protocols: tuple[str, ...], stored: tuple[_Stored, ...]) -> FigureKind:
-    return FigureKind(name, summary, protocols, partial(_each, name, protocols, stored))
+    needs = (
+        "It is drawn while a run is made; records from before that have none: run them again with --force."
+    )
+    return FigureKind(name, summary, protocols, partial(_each, name, protocols, stored), needs)
 
 
 CASES = _kind(
