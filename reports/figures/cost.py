@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.record import MetricPart, RunRecord
 from bench.report import Runs
@@ -16,7 +15,7 @@ from reports.figures.curves import axis_name, told_in_unit
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.landmark_scores import headline
 from reports.figures.series import Question, Series, architecture, dataset_name, drawable, questions, slug
-from reports.figures.style import PAGE, SMALL, light_grid, new_figure, paper_style
+from reports.figures.style import PAGE, SMALL, light_grid, new_figure, paper_style, plain_logarithms
 from reports.frame import Selection, one_line
 
 PROTOCOLS = ("regression", "fewshot", "finetune", "discovered", "matching", "segmentation")
@@ -113,9 +112,7 @@ def _panel(
     costs = [x for x, _ in there]
     if max(costs) > _DECADE_AND_HALF * min(costs):
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        plain_logarithms(axes.xaxis)
         axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
     else:
         axes.set_xlim(0, 1.12 * max(costs))

@@ -32,7 +32,13 @@ _NAMES = {
     "matching_error_iod": "matching error",
     "equivariance_acc": "accuracy",
     "miou": "mean IoU",
-    "backbone_gmacs": "multiply-accumulates of the features",
+    "surface_error_px70": "surface matching error",
+    "regressor_gmacs": "MACs of the regressor",
+    "backbone_gmacs": "MACs of the features",
+    "params_m": "parameters",
+    "network_size_mb": "size of the network",
+    "activation_proxy_mb": "activation proxy",
+    "peak_train_mb": "peak of a training step",
 }
 
 

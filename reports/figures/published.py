@@ -16,7 +16,17 @@ from bench.verdict import Kind, Ours, Verdict
 from reports.figures.curves import metric_name
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.series import chosen, slug, unique
-from reports.figures.style import COLUMN, GREY, PAGE, SMALL, Look, looks, new_figure, paper_style
+from reports.figures.style import (
+    COLUMN,
+    GREY,
+    PAGE,
+    SMALL,
+    Look,
+    looks,
+    new_figure,
+    paper_style,
+    plain_logarithms,
+)
 from reports.frame import Selection, one_line
 
 _VERDICTS: tuple[Kind, ...] = ("reproduced", "off", "not comparable")
@@ -100,13 +110,15 @@ def _draw(matches: Sequence[PublishedMatch], metric: str, unit: str, name: str) 
             axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=f"{kind}: {counts[kind]}")
             if logarithmic:
                 axes.set(xscale="log", yscale="log")
+                plain_logarithms(axes.xaxis)
+                plain_logarithms(axes.yaxis)
             axes.plot([low, high], [low, high], color=GREY, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
             for match in matches:
                 if match.verdict.kind == kind:
                     _mark(axes, match, by_method[match.method])
             axes.set_xlabel("published")
         grid.flat[0].set_ylabel(
-            f"ours\n{metric_name(metric)}" + (f" ({unit})" if unit not in ("", "1") else "")
+            f"ours\n{metric_name(metric)}" + (f"\n({unit})" if unit not in ("", "1") else "")
         )
         handles = [
             Line2D([], [], label=one_line(method), **by_method[method].of_mark()) for method in methods

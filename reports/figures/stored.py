@@ -74,7 +74,8 @@ def _each(
     names = unique([_names(kind, *item[:4]) for item in found])
     for (question, record, label, each, file), name in zip(found, names, strict=True):
         title = f"{label}: {each.title}, {one_line(record.protocol.name)}"
-        caption = f"{each.says} {label} on {question.data()}, {question.asked()}."
+        draw = " Learned from the first draw of the largest number of annotated images." if _drawn(record) else ""
+        caption = f"{each.says} {label} on {question.data()}, {question.asked()}.{draw}"
         yield Drawing(name, kind, title, caption, (record.id,), None, file)
 
 
@@ -93,6 +94,10 @@ CASES = _kind(
 )
 PAIRS = _kind("pairs", "matched points of pairs of images", ("matching",), _PAIRS)
 PARTS = _kind("parts", "parts that features fall into, drawn over images", ("parts",), _PARTS)
+
+
+def _drawn(record: RunRecord) -> bool:
+    return record.protocol.name == "fewshot"
 
 
 def _names(kind: str, question: Question, record: RunRecord, label: str, each: _Stored) -> tuple[str, ...]:

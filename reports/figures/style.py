@@ -16,7 +16,9 @@ from typing import Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 COLUMN = 3.3
 """Width in inches of a figure in one of two columns."""
@@ -161,6 +163,13 @@ def new_figure(width: float, height: float) -> Figure:
     if engine is not None:
         engine.set(w_pad=0.03, h_pad=0.03)  # type: ignore[call-arg]
     return figure
+
+
+def plain_logarithms(axis: Axis) -> None:
+    """Numbers as they are, instead of powers of ten, along a logarithmic axis."""
+    axis.set_major_locator(LogLocator(numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def light_grid(axes: Axes) -> None:
