@@ -40,6 +40,7 @@ def to_svg(figure: Figure) -> str:
     and dark pages. Ids are unique to the figure, and no style leaves it, so that a page can hold many.
     """
     with paper_style(), matplotlib.rc_context({"svg.fonttype": "none"}):
+        _settle(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata=_WITHOUT_DATE["svg"])
     text = buffer.getvalue().decode()
@@ -68,9 +69,17 @@ def to_file(drawing: Drawing, path: Path) -> bytes:
         return _stored(drawing)[1]
     figure = drawing.figure or _figure_of(_stored(drawing)[0])
     with paper_style():
+        _settle(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix[1:], metadata=_WITHOUT_DATE[suffix[1:]])
     return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Arrange the axes once: matplotlib would move them a little each time that the figure is written."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _of_page(tag: str, own: str) -> str:

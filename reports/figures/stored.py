@@ -74,7 +74,11 @@ def _each(
     names = unique([_names(kind, *item[:4]) for item in found])
     for (question, record, label, each, file), name in zip(found, names, strict=True):
         title = f"{label}: {each.title}, {one_line(record.protocol.name)}"
-        draw = " Learned from the first draw of the largest number of annotated images." if _drawn(record) else ""
+        draw = (
+            " Learned from the first draw of the largest number of annotated images."
+            if _drawn(record)
+            else ""
+        )
         caption = f"{each.says} {label} on {question.data()}, {question.asked()}.{draw}"
         yield Drawing(name, kind, title, caption, (record.id,), None, file)
 
