@@ -24,6 +24,7 @@ from protocols.annotations import (
 )
 from protocols.heads.gradient_map import AdamSettings, FitsOnViews
 from protocols.heads.ridge import Floats, PointMap, fit_points
+from protocols.pictures.cases import draw_cases
 from protocols.scores.landmarks import (
     DETAIL_METRICS,
     LANDMARK_METRICS,
@@ -166,7 +167,10 @@ class Discovered(Protocol):
                 *skipped_notes(options.counts, train),
                 *learner.remarks,
             ),
-            pictures={"accuracy_curve": draw_curve(torch.from_numpy(full["predictions"]), test)},
+            pictures={
+                "accuracy_curve": draw_curve(torch.from_numpy(full["predictions"]), test),
+                **draw_cases(torch.from_numpy(full["predictions"]), test),
+            },
         )
 
 

@@ -31,6 +31,7 @@ from protocols.heads.regressor import (
     predicts_itself,
     validation_split,
 )
+from protocols.pictures.cases import draw_cases
 from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores
 from protocols.support import (
     check_counts,
@@ -193,7 +194,9 @@ class FewShot(Protocol):
             *chosen_notes(results_by_count, options, validation),
             *([_LAST_EPOCH] if options.recipe == "birds" and options.select_epoch == "last" else []),
         )
-        return Measurement(tuple(values), per_sample, notes)
+        most = results_by_count[f"annotations = {counts[-1]}:"][0]
+        pictures = draw_cases(torch.from_numpy(most["predictions"]), test)
+        return Measurement(tuple(values), per_sample, notes, pictures)
 
 
 @dataclass

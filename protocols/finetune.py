@@ -23,6 +23,7 @@ from protocols.heads.best_epoch import BestEpoch
 from protocols.heads.fitting import train
 from protocols.heads.regressor import RegressorOptions, chosen_notes, unit_factor, validation_split
 from protocols.heads.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
+from protocols.pictures.cases import draw_cases
 from protocols.regression import Regression
 from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores, selection_score
 
@@ -104,6 +105,7 @@ class Finetune(Protocol):
                 *scoring_notes(train_split, test),
                 *chosen_notes({"": [result]}, options, validation),
             ),
+            pictures=draw_cases(predictions, test),
         )
 
 

@@ -33,6 +33,7 @@ from protocols.pairs.warped_pairs import (
     identity_pairs,
     warped_views,
 )
+from protocols.pictures.matches import SHOWN, draw_features, draw_pairs
 from protocols.scores.matching import METRICS, PointKind, left_out, score
 from protocols.scores.metrics import point_errors
 
@@ -129,7 +130,9 @@ class Matching(Protocol):
             *_notes(data.test, pairs, options),
             *left_out(values, arrays, data.test.schema, options.points),
         )
-        return Measurement(values, arrays, notes)
+        return Measurement(
+            values, arrays, notes, _pictures(extractor, data.test, pairs, arrays, options, run)
+        )
 
 
 def _choose_pairs(split: LoadedSplit, options: MatchingOptions, seed: int) -> Pairs:
@@ -174,6 +177,23 @@ def _match_pairs(
         "source_ids": np.array([split.ids[i] for i in pairs.first]),
         "different_ids": np.array([split.ids[i] for i in pairs.second]),
     }
+
+
+def _pictures(
+    extractor: FeatureExtractor,
+    split: LoadedSplit,
+    pairs: Pairs,
+    arrays: Arrays,
+    options: MatchingOptions,
+    run: RunContext,
+) -> Arrays:
+    """Some pairs with their points, and the features of some of their images."""
+    part = slice(SHOWN)
+    warps = draw_pair_warps(len(pairs), torch_generator(run.seed, "matching", "warps"))
+    views = warped_views(split, pairs[part], warps.part(part))
+    images = torch.cat([views.source.images, views.different.images])[::2]
+    features = _features(extractor, images, options, run.device)
+    return {"pairs": draw_pairs(views, arrays), "features": draw_features(images, features)}
 
 
 def _points(

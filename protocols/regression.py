@@ -11,6 +11,7 @@ from bench.features import FeatureExtractor
 from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions, Role
 from protocols.annotations import annotation_arrays, check_landmarks, error_arrays, scoring_notes
 from protocols.heads.regressor import RegressorOptions, chosen_notes, direct_notes, predict, validation_split
+from protocols.pictures.cases import draw_cases
 from protocols.scores.landmarks import (
     DETAIL_METRICS,
     LANDMARK_METRICS,
@@ -86,5 +87,5 @@ class Regression(Protocol):
                 *direct_notes(extractor),
                 *chosen_notes({"": [result]}, options, validation),
             ),
-            pictures={"accuracy_curve": draw_curve(predictions, test)},
+            pictures={"accuracy_curve": draw_curve(predictions, test), **draw_cases(predictions, test)},
         )

@@ -187,6 +187,12 @@ def natural_key(text: str) -> tuple[str | float, ...]:
     return tuple(float(part) if i % 2 else part for i, part in enumerate(parts))
 
 
+def question_of(record: RunRecord) -> tuple[Any, ...]:
+    """What a run answers: its entries in the columns ``QUESTION``."""
+    entries = _common(record)
+    return tuple(entries[column] for column in QUESTION)
+
+
 def one_line(text: str) -> str:
     """Without line breaks and control characters, which could break a table or drive a terminal."""
     return (text if text.isprintable() else _CONTROL.sub(" ", text)).strip()

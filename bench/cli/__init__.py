@@ -14,6 +14,7 @@ from bench.cli import (
     export,
     listing,
     merge,
+    plot,
     pretrain,
     report,
     reports,
@@ -45,6 +46,7 @@ app.command("check")(reports.check)
 app.command("merge")(merge.merge)
 app.command("doctor")(doctor.doctor)
 app.command("export")(export.export)
+app.command("plot")(plot.plot)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)
