@@ -51,7 +51,7 @@ def required_array(arrays: Arrays, name: str) -> np.ndarray[Any, Any]:
     """
     if name not in arrays:
         raise BenchError(
-            f"the run stores no {name!r}, which its scores are computed from: an older version measured it",
+            f"no {name!r} is stored, from which its scores are computed: an older version of bench measured it",
             hint="Measure it again, with --force.",
         )
     return arrays[name]

@@ -8,6 +8,7 @@ import typer
 
 from bench.cli import (
     cache,
+    compare,
     data,
     data_render,
     listing,
@@ -15,6 +16,7 @@ from bench.cli import (
     reports,
     reproduce,
     run,
+    score,
     weights,
     weights_shipped,
 )
@@ -36,6 +38,8 @@ app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("check")(reports.check)
+app.command("compare")(compare.compare)
+app.command("score")(score.score)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)
