@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.record import DatasetPart, RunRecord
+from bench.registry import load
 from bench.run_reference import StoredRun
 from reports.frame import one_line
 
@@ -44,7 +45,8 @@ def differences(first: RunRecord, second: RunRecord) -> list[str]:
     found = []
     if one.version != other.version:
         found.append(f"their versions of protocol {one_line(one.name)} are {one.version} and {other.version}")
-    found += [f"option {text}" for text in _differing(one.options, other.options)]
+    options = (_resolved(first), _resolved(second)) if not found else (one.options, other.options)
+    found += [f"option {text}" for text in _differing(*options)]
     if first.seed != second.seed:
         found.append(f"their seeds are {first.seed} and {second.seed}")
     return found + _data(first.dataset, second.dataset)
@@ -69,6 +71,14 @@ def same_order(first: Sequence[str], second: Sequence[str]) -> NDArray[np.intp]:
             hint="A paired comparison needs the same samples in both; measure one of them again.",
         )
     return np.array([places[name] for name in first], dtype=np.intp)
+
+
+def _resolved(record: RunRecord) -> dict[str, Any]:
+    """With the defaults of options that came after the record: they change nothing, or the version would be another."""
+    options: dict[str, Any] = (
+        load("protocols", record.protocol.name)().options_of(record).model_dump(mode="json")
+    )
+    return options
 
 
 def _data(first: DatasetPart | None, second: DatasetPart | None) -> list[str]:

@@ -129,11 +129,11 @@ def _differences(rows: Sequence[Row], conditions: Sequence[str], digits: int) ->
 
 
 def _table(heading: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(heading, overflow="fold")
-    for name in ("A", "B", "B − A", f"{LEVEL:.0%} interval", "p", "p (Holm)"):
+    for name in ("A", "B", "B − A", f"{LEVEL:.0%} interval", "p", "Holm p"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("better", justify="center")
+    table.add_column("best", justify="center")
     return table
 
 
@@ -159,13 +159,12 @@ def _p_text(value: float) -> str:
 
 
 def _notes(found: Compared) -> Text:
-    alpha = 1 - LEVEL
+    marks = "bold, *" if found.parts else "bold"
     lines = [
-        f"B − A with its {LEVEL:.0%} interval: paired bootstrap over samples, {found.resamples} resamples.",
-        f"p (Holm): two-sided, corrected for all rows of its table; below {alpha:.2g} one run is better"
-        + (" (bold, *)." if found.parts else " (bold)."),
-        "It tells whether other test images could give another answer; what another training would give takes "
-        "runs of other seeds.",
+        f"B − A with its {LEVEL:.0%} interval: paired bootstrap, {found.resamples} resamples.",
+        f"p: two-sided. Holm p: corrected for all rows of its table; below {1 - LEVEL:.2g} one is better ({marks}).",
+        "Samples count as independent. Several images of one person or video are not, and p is too small then.",
+        "Nothing is said of another training: that takes runs of other seeds.",
     ]
     reasons = [row.result.untested for row in (*found.rows, *found.parts) if row.result.untested]
     lines += [f"—: not tested ({reason})." for reason in dict.fromkeys(reasons)]
