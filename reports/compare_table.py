@@ -92,14 +92,14 @@ def _values(rows: Sequence[Row]) -> Table:
         name = f"{one_line(row.metric.metric)} {_ARROWS[row.metric.direction]}"
         label = Text(name)
         if row.condition:
-            label.append(f"\n  {row.condition}", style="dim")
-        table.add_row(label, *_cells(row, decimals([row.first, row.second])))
+            label.append(f"\n{row.condition}", style="dim")
+        table.add_row(label, *_cells(row, _digits([row])))
     return table
 
 
 def _by_part(rows: Sequence[Row]) -> list[RenderableType]:
     conditions = sorted({row.condition for row in rows}, key=natural_key)
-    digits = decimals(value for row in rows for value in (row.first, row.second))
+    digits = _digits(rows)
     if len(conditions) == 1:
         table = _table("part")
         for row in rows:
@@ -147,6 +147,10 @@ def _cells(row: Row, digits: int) -> list[Text]:
     style = "bold" if row.better else ""
     better = _NAMES[row.better] if row.better else ""
     return [Text(text, style=style) for text in (*numbers, interval, *tests, better)]
+
+
+def _digits(rows: Sequence[Row]) -> int:
+    return max(2, decimals(value for row in rows for value in (row.first, row.second)))
 
 
 def _signed(value: float, digits: int) -> str:
