@@ -8,6 +8,7 @@ import typer
 
 from bench.cli import (
     cache,
+    compare,
     data,
     data_render,
     doctor,
@@ -21,6 +22,7 @@ from bench.cli import (
     reproduce,
     run,
     runs,
+    score,
     weights,
     weights_shipped,
 )
@@ -47,6 +49,8 @@ app.command("merge")(merge.merge)
 app.command("doctor")(doctor.doctor)
 app.command("export")(export.export)
 app.command("plot")(plot.plot)
+app.command("compare")(compare.compare)
+app.command("score")(score.score)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)
