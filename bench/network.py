@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class NetworkRequest:
         checkpoint: Weights of bench or an official checkpoint; None: those that are shipped with the method, else
             released ones, else those of its default preset, which is trained for it.
         like: Build the network that this weights file describes, without its weights (for untrained baselines).
+        shipped: Preset whose shipped weights are taken; None: where neither of the two above is given, the first.
         weights_matter: False: only the architecture is measured; no weights are fetched or trained for it, and those
             that are given have to fit it, no more.
     """
@@ -41,6 +42,7 @@ class NetworkRequest:
     method: Method
     checkpoint: Path | None = None
     like: Path | None = None
+    shipped: str | None = None
     options: Sequence[str] = ()
     device: str = "auto"
     workers: int = 0
@@ -54,17 +56,22 @@ class NetworkRequest:
         given = self.checkpoint is not None or self.like is not None
         if given or not (self.method.fetches_weights or self.method.default_preset):
             return True
-        return shipped_entry(self.method) is not None
+        return shipped_entry(self.method, self.shipped) is not None
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network, ready to be measured, and what its record says of it."""
+    """A network, ready to be measured, and what its record says of it.
+
+    Attributes:
+        origin: How its weights were trained, as far as they tell.
+    """
 
     extractor: FeatureExtractor
     options: dict[str, Any]
     sha256: str
     label: str
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def open_network(request: NetworkRequest, device: torch.device, progress: Progress) -> Network:
@@ -74,8 +81,10 @@ def open_network(request: NetworkRequest, device: torch.device, progress: Progre
         BenchError: for weights that cannot be read or had, or that belong to another network.
     """
     method = request.method
-    if request.checkpoint is not None and request.like is not None:
-        raise BenchError("--checkpoint and --like exclude each other")
+    given = {"--checkpoint": request.checkpoint, "--like": request.like, "--weights": request.shipped}
+    flags = [flag for flag, value in given.items() if value is not None]
+    if len(flags) > 1:
+        raise BenchError(f"{' and '.join(flags)} exclude each other", hint="Give one of them.")
     if request.like is not None:
         return _assemble(request, device, None, method.like(read_weights(request.like)))
     if request.checkpoint is not None:
@@ -87,20 +96,20 @@ def open_network(request: NetworkRequest, device: torch.device, progress: Progre
         weights = open_weights(request.checkpoint, method, request.options)
         return _assemble(request, device, weights, weights.options)
     if not request.weights_matter:
-        return _assemble(request, device, None, _default_architecture(method))
+        return _assemble(request, device, None, _architecture(request))
     found = _own_weights(request, progress)
     return _assemble(request, device, found, found.options if found is not None else {})
 
 
 def planned_network(request: NetworkRequest) -> FeatureExtractor:
     """The network that :func:`open_network` will fill after something long: for checks that need no weights."""
-    return request.method.build(_options(request, _default_architecture(request.method)))
+    return request.method.build(_options(request, _architecture(request)))
 
 
 def _own_weights(request: NetworkRequest, progress: Progress) -> Weights | None:
     """What is measured where no weights are given: shipped, released, or trained once; None: initial ones."""
     method = request.method
-    shipped = read_shipped(method)
+    shipped = read_shipped(method, request.shipped)
     if shipped is not None:
         return shipped
     released = method.default_checkpoint(_options(request, {}), progress)
@@ -109,9 +118,13 @@ def _own_weights(request: NetworkRequest, progress: Progress) -> Weights | None:
     return _trained_once(request, progress) if method.default_preset is not None else None
 
 
-def _default_architecture(method: Method) -> dict[str, Any]:
+def _architecture(request: NetworkRequest) -> dict[str, Any]:
+    return default_architecture(request.method, request.shipped)
+
+
+def default_architecture(method: Method, shipped_preset: str | None = None) -> dict[str, Any]:
     """That of the weights which are taken where none are given; without any, the method's defaults."""
-    shipped = shipped_entry(method)
+    shipped = shipped_entry(method, shipped_preset)
     if shipped is not None:
         return shipped.options
     preset = method.presets.get(method.default_preset or "")
@@ -137,7 +150,8 @@ def _assemble(
         sha256, label = weights.sha256, weights.label
     else:
         sha256, label = state_sha256(extractor), method.untrained_label(options)
-    return Network(extractor.to(device).eval(), method.describe(options), sha256, label)
+    origin = weights.origin if weights is not None and request.weights_matter else {}
+    return Network(extractor.to(device).eval(), method.describe(options), sha256, label, origin)
 
 
 def _trained_once(request: NetworkRequest, progress: Progress) -> Weights:

@@ -71,12 +71,14 @@ class ReportOutput:
         data: The same for programs; strict JSON (no NaN).
         files: Content by path, to be written atomically.
         exit_code: Of the command that asked for the report.
+        added: What is added at the end of files that others write, too.
     """
 
     renderable: RenderableType | None
     data: dict[str, Any]
     files: Mapping[Path, str | bytes] = field(default_factory=dict)
     exit_code: int = 0
+    added: Mapping[Path, str] = field(default_factory=dict)
 
 
 class Report(ABC):

@@ -14,7 +14,7 @@ from filelock import FileLock
 from bench import provenance, registry
 from bench.allocator import retain_heap
 from bench.context import EvaluationData, RunContext
-from bench.errors import BenchError, did_you_mean
+from bench.errors import BenchError
 from bench.feature_cache import FeatureCache
 from bench.features import FeatureExtractor
 from bench.files import require_writable
@@ -34,8 +34,9 @@ from bench.opening import (
 )
 from bench.precision import forbid_tf32
 from bench.progress import Progress
-from bench.protocol import Measurement, MetricValue, Protocol, ProtocolOptions, Role
-from bench.record import DatasetPart, FeatureType, MethodPart, MetricPart, ProtocolPart, RunRecord
+from bench.protocol import Measurement, Protocol, ProtocolOptions, Role
+from bench.record import DatasetPart, FeatureType, MethodPart, ProtocolPart, RunRecord
+from bench.scoring import declared
 from bench.store import RunStore
 
 
@@ -46,6 +47,7 @@ class RunRequest:
     Attributes:
         checkpoint: Weights of bench or an official checkpoint; None: shipped, released or default ones.
         like: Build the network that this weights file describes, without its weights (for untrained baselines).
+        weights: Preset whose shipped weights are measured, where the method ships several.
         feature_dtype: float16 rounds features, so that they take half the room on disk; it changes numbers.
         force: Measure again where the record is already there.
     """
@@ -56,6 +58,7 @@ class RunRequest:
     preset: str = "quick"
     checkpoint: Path | None = None
     like: Path | None = None
+    weights: str | None = None
     method_options: Sequence[str] = ()
     protocol_options: Sequence[str] = ()
     train_split: str | None = None
@@ -105,6 +108,7 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         method,
         request.checkpoint,
         request.like,
+        request.weights,
         request.method_options,
         request.device,
         request.workers,
@@ -166,6 +170,8 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         record.provenance = provenance.collect(
             device=device, batch_size=request.batch_size, command=sys.argv, precision="float32"
         )
+        if network.origin:
+            record.provenance["weights"] = network.origin
         try:
             with context.phase("total"):
                 measurement = protocol.measure(network.extractor, data, options, context)
@@ -184,7 +190,14 @@ def baseline_requests(request: RunRequest, record: RunRecord) -> list[RunRequest
     options = {"random": (f"network={record.method.name}", f"options={json.dumps(record.method.options)}")}
     untrainable = not registry.load("methods", record.method.name).presets
     return [
-        replace(request, method=name, checkpoint=None, like=None, method_options=options.get(name, ()))
+        replace(
+            request,
+            method=name,
+            checkpoint=None,
+            like=None,
+            weights=None,
+            method_options=options.get(name, ()),
+        )
         for name in record.protocol.baselines
         if name != record.method.name and not (name == "random" and untrainable)
     ]
@@ -266,31 +279,8 @@ def _finish(
     provenance_part = {**record.provenance, "seconds": {k: round(v, 3) for k, v in context.seconds.items()}}
     return record.model_copy(
         update={
-            "metrics": [_declare(value, protocol) for value in measurement.values],
+            "metrics": declared(measurement.values, protocol),
             "notes": list(measurement.notes),
             "provenance": provenance_part,
         }
-    )
-
-
-def _declare(value: MetricValue, protocol: Protocol) -> MetricPart:
-    known = {spec.name: spec for spec in protocol.metrics}
-    if value.metric not in known:
-        raise BenchError(
-            f"protocol {protocol.name!r} reports {value.metric!r}, which it does not declare",
-            hint=did_you_mean(value.metric, known),
-        )
-    spec = known[value.metric]
-    return MetricPart(
-        metric=value.metric,
-        condition=dict(value.condition),
-        value=value.value,
-        low=value.low,
-        high=value.high,
-        std=value.std,
-        count=value.count,
-        unit=spec.unit,
-        direction=spec.direction,
-        definition=spec.definition,
-        averaging=spec.averaging,
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.method import Method
 from bench.weights import Weights, read_weights
 
@@ -110,26 +110,55 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def shipped_entry(method: Method) -> ShippedWeights | None:
-    """What the manifest says of the weights that are taken where none are given; None: none are shipped.
+def shipped_entry(method: Method, preset: str | None = None) -> ShippedWeights | None:
+    """What the manifest says of the shipped weights of a preset; None: none are shipped.
+
+    Args:
+        preset: None: the first that is shipped, whose weights are taken where none are given.
+
+    Raises:
+        BenchError: as :func:`read_manifest`; for a preset that is asked for and not shipped.
+    """
+    entries = shipped_entries(method)
+    if preset is None:
+        return next(iter(entries), None)
+    if preset not in method.shipped_presets:
+        raise BenchError(
+            f"method {method.name!r} ships no weights of preset {preset!r}",
+            hint=did_you_mean(preset, method.shipped_presets),
+        )
+    entry = next((entry for entry in entries if entry.preset == preset), None)
+    if entry is None:
+        raise BenchError(
+            f"the weights of {method.name!r}, preset {preset!r}, are not installed",
+            hint=f"Train them: bench pretrain --method {method.name} --preset {preset}",
+        )
+    return entry
+
+
+def shipped_entries(method: Method) -> tuple[ShippedWeights, ...]:
+    """What the manifest says of all weights that ship with a method, in the order of its presets.
 
     Raises:
         BenchError: as :func:`read_manifest`.
     """
     if not method.shipped_presets:
-        return None
+        return ()
     manifest = read_manifest(method.weights_folder())
     found = (manifest.find(method.name, preset) for preset in method.shipped_presets)
-    return next((entry for entry in found if entry is not None), None)
+    return tuple(entry for entry in found if entry is not None)
 
 
-def read_shipped(method: Method) -> Weights | None:
-    """The weights that are taken where none are given, verified; None: none are shipped.
+def read_shipped(method: Method, preset: str | None = None) -> Weights | None:
+    """The shipped weights of a preset, verified; None: none are shipped.
+
+    Args:
+        preset: As of :func:`shipped_entry`.
 
     Raises:
-        BenchError: where the file is missing, damaged, or not what the manifest says.
+        BenchError: where the file is missing, damaged, or not what the manifest says; as :func:`shipped_entry`.
     """
-    entry = shipped_entry(method)
+    entry = shipped_entry(method, preset)
     return None if entry is None else verified(method.weights_folder(), entry)
 
 

@@ -17,12 +17,14 @@ from bench.errors import BenchError, did_you_mean
 from bench.record import RunRecord
 from bench.report import Report, ReportOutput, Runs
 from reports.frame import COLUMNS, Selection, frame_of, from_csv, to_csv
+from reports.github import job_summary, unusable, workflow_commands
+from reports.junit import junit_xml
 from reports.leaderboard import in_order
-from reports.pivot import MISSING, decimals
 from reports.ranking import with_ranks
 from reports.regression import ABSENT, COMPARED, KEY, VERDICTS, Comparison, Tolerance, Verdict, compare
 
 NONE_WORSE, WORSE, UNUSABLE = 0, 1, 2
+_OUTCOMES = {NONE_WORSE: "no metric regressed", WORSE: "regressed", UNUSABLE: "values are missing"}
 
 _STYLES = {
     "worse": "bold red",
@@ -44,6 +46,9 @@ class CheckOptions(Selection):
         tolerances: The same for single metrics, by name.
         require_all: Exit with 2 where a baseline value is missing from the records.
         write_baseline: Make the baseline from the records instead of comparing.
+        junit: Where the verdicts are written as JUnit XML.
+        summary: Where they are added as Markdown, for the job summary of GitHub Actions.
+        annotate: Print them as annotations of GitHub Actions, too.
     """
 
     baseline: Path = Path("baseline.csv")
@@ -51,6 +56,9 @@ class CheckOptions(Selection):
     tolerances: dict[str, RelativeTolerance] = Field(default_factory=dict)
     require_all: bool = False
     write_baseline: bool = False
+    junit: Path | None = None
+    summary: Path | None = None
+    annotate: bool = False
 
 
 class CheckReport(Report):
@@ -70,9 +78,9 @@ class CheckReport(Report):
         try:
             return (_write if options.write_baseline else _compare)(runs.records, options)
         except BenchError as error:
-            return ReportOutput(
-                Text(str(error), style="red"), _data(UNUSABLE, [], str(error)), exit_code=UNUSABLE
-            )
+            shown: list[RenderableType] = [Text(str(error), style="red")]
+            shown += _commands([unusable(error.message)] if options.annotate else [])
+            return ReportOutput(Group(*shown), _data(UNUSABLE, [], str(error)), exit_code=UNUSABLE)
 
 
 def _write(records: Sequence[RunRecord], options: CheckOptions) -> ReportOutput:
@@ -102,7 +110,19 @@ def _compare(records: Sequence[RunRecord], options: CheckOptions) -> ReportOutpu
         exit_code = WORSE
     elif options.require_all and any(counts[verdict] for verdict in ABSENT):
         exit_code = UNUSABLE
-    return ReportOutput(_shown(results, exit_code), _data(exit_code, results), exit_code=exit_code)
+    shown = [_shown(results, exit_code), *_commands(workflow_commands(results) if options.annotate else [])]
+    files: dict[Path, str] = {}
+    if options.junit is not None:
+        files[options.junit] = junit_xml(results, required=ABSENT if options.require_all else ())
+    told: dict[Path, str] = {}
+    if options.summary is not None:
+        told[options.summary] = job_summary(results, _compared_text(counts), _OUTCOMES[exit_code])
+    return ReportOutput(Group(*shown), _data(exit_code, results), files, exit_code, told)
+
+
+def _commands(lines: list[str]) -> list[RenderableType]:
+    """Workflow commands, each on a line of its own whatever the width of the terminal."""
+    return [Text(line, no_wrap=True, overflow="ignore") for line in lines]
 
 
 def _usable(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
@@ -165,15 +185,17 @@ def _data(exit_code: int, results: list[Comparison], error: str | None = None) -
 def _shown(results: list[Comparison], exit_code: int) -> RenderableType:
     remarkable = [result for result in results if result.verdict not in _UNREMARKABLE]
     counts = Counter(result.verdict for result in results)
-    lines = [f"{sum(counts[verdict] for verdict in COMPARED)} values compared: {_counts_text(counts)}"]
+    lines = [_compared_text(counts)]
     changed = sum(result.weights_changed for result in results)
     if changed:
         lines.append(f"{changed} of them were measured with other weights than the baseline's")
-    lines.append(
-        {NONE_WORSE: "no metric regressed", WORSE: "regressed", UNUSABLE: "values are missing"}[exit_code]
-    )
+    lines.append(_OUTCOMES[exit_code])
     summary = Text("\n".join(lines))
     return Group(_table(remarkable), summary) if remarkable else summary
+
+
+def _compared_text(counts: Counter[Verdict]) -> str:
+    return f"{sum(counts[verdict] for verdict in COMPARED)} values compared: {_counts_text(counts)}"
 
 
 def _counts_text(counts: Counter[Verdict]) -> str:
@@ -186,7 +208,6 @@ def _table(results: list[Comparison]) -> Table:
         table.add_column(heading, justify="right")
     for result in sorted(results, key=lambda result: VERDICTS.index(result.verdict)):
         row = result.row
-        digits = decimals(value for value in (result.baseline, result.current) if value is not None)
         texts = (
             result.verdict,
             row["method"],
@@ -194,20 +215,10 @@ def _table(results: list[Comparison]) -> Table:
             f"{row['protocol']} {row['preset']}, {row['dataset']}",
             f"{row['metric']} {row['condition']}".rstrip(),
             str(row["seed"]),
-            _number(result.baseline, digits),
-            _number(result.current, digits),
-            _number(result.worse_by, digits) + _percent(result),
-            _number(result.error, digits),
+            result.number(result.baseline),
+            result.number(result.current),
+            result.number(result.worse_by) + (f" ({result.percent()})" if result.percent() else ""),
+            result.number(result.error),
         )
         table.add_row(*(Text(text) for text in texts), style=_STYLES.get(result.verdict))
     return table
-
-
-def _number(value: float | None, digits: int) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def _percent(result: Comparison) -> str:
-    if result.worse_by is None or not result.baseline:
-        return ""
-    return f" ({100 * result.worse_by / abs(result.baseline):+.1f} %)"

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from reports.frame import CELL, rows_of
+from reports.grid import decimals
+from reports.pivot import MISSING
 
 Row = dict[str, Any]
 Verdict = Literal[
@@ -58,6 +60,32 @@ class Comparison:
     worse_by: float | None = None
     error: float | None = None
     weights_changed: bool = False
+
+    def number(self, value: float | None) -> str:
+        """A value of this comparison in the digits that both of its values are given in."""
+        known = [known for known in (self.baseline, self.current) if known is not None]
+        return MISSING if value is None else f"{value:.{decimals(known)}f}"
+
+    def percent(self) -> str:
+        """By how much it is worse, relative to the baseline; empty where that says nothing."""
+        if self.worse_by is None or not self.baseline:
+            return ""
+        return f"{100 * self.worse_by / abs(self.baseline):+.1f} %"
+
+    def sentence(self) -> str:
+        """One line: what was measured, what it was and what it is."""
+        row = self.row
+        what = f"{row['metric']} {row['condition']}".rstrip()
+        text = f"{row['method']}, {row['protocol']} on {row['dataset']}, {what}: {self.verdict}"
+        if self.worse_by is None:
+            values = [("was", self.baseline), ("is", self.current)]
+            known = [f"{verb} {self.number(value)}" for verb, value in values if value is not None]
+            return f"{text} ({', '.join(known)})"
+        percent = f", {self.percent()}" if self.percent() else ""
+        return (
+            f"{text} (was {self.number(self.baseline)}, is {self.number(self.current)}; worse by "
+            f"{self.number(self.worse_by)}{percent}; error bars {self.number(self.error)})"
+        )
 
 
 def judge(current: Row, baseline: Row, tolerance: float) -> Comparison:

@@ -13,4 +13,6 @@ def _nothing_is_kept() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE_LIMIT", "0")
         patch.setenv("BENCH_FEATURE_CACHE_LIMIT", "0")
+        for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # where they are set, the summary is not ours
+            patch.delenv(name, raising=False)
         yield

@@ -8,16 +8,21 @@ import typer
 
 from bench.cli import (
     cache,
+    compare,
     data,
     data_render,
     doctor,
+    export,
     listing,
     merge,
+    plot,
     pretrain,
+    report,
     reports,
     reproduce,
     run,
     runs,
+    score,
     weights,
     weights_shipped,
 )
@@ -38,9 +43,14 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
+app.command("report")(report.report)
 app.command("check")(reports.check)
 app.command("merge")(merge.merge)
 app.command("doctor")(doctor.doctor)
+app.command("export")(export.export)
+app.command("plot")(plot.plot)
+app.command("compare")(compare.compare)
+app.command("score")(score.score)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)

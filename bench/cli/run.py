@@ -42,6 +42,12 @@ def run(
     like: Annotated[
         Path | None, typer.Option(help="Build the network of this weights file, untrained (method random).")
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Shipped weights of this preset, where a method ships several: bench weights shipped."
+        ),
+    ] = None,
     method_options: MethodOptions = None,
     protocol_options: Annotated[
         list[str] | None,
@@ -101,6 +107,8 @@ def run(
 
       bench run -m random --like checkpoints/lead/weights.safetensors -p matching
 
+      bench run -m rahaman -p discovered --weights shipped-faces-end-to-end
+
       bench run -m dve -p matching -d mafl:path/to/celeba --preprocessing contrast-96
     """
     from rich.console import Console
@@ -129,6 +137,7 @@ def run(
             preset=preset,
             checkpoint=checkpoint,
             like=like,
+            weights=weights,
             method_options=tuple(method_options or ()),
             protocol_options=tuple(protocol_options or ()),
             train_split=train_split,

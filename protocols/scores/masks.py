@@ -99,6 +99,13 @@ def miou(counts: Arrays) -> PerImage:
     return PerImage(means, (number > 0).astype(np.float64))
 
 
+def class_iou(counts: Arrays, number: int) -> PerImage:
+    """Intersection over union of one class, over the images in which it is annotated or predicted."""
+    intersection, union = (counts[name][:, number].astype(np.float64) for name in ("intersection", "union"))
+    ratios = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return PerImage(ratios, (union > 0).astype(np.float64))
+
+
 def pixel_accuracy(counts: Arrays) -> PerImage:
     """In percent."""
     return PerImage(100 * counts["correct"].astype(np.float64), counts["labelled"].astype(np.float64))

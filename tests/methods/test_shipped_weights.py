@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.errors import BenchError
 from bench.network import NetworkRequest, open_network
 from bench.opening import load_method
 from bench.pretraining import PretrainRequest, resolve_job
@@ -37,15 +38,15 @@ def test_the_folder_holds_what_the_manifest_lists_and_nothing_else() -> None:
 def test_the_presets_are_those_that_the_weights_were_trained_by(name: str) -> None:
     method = load_method(name)
     assert method.weights_folder() == FOLDER
-    entry = shipped_entry(method)
     for preset in method.shipped_presets:
+        entry = read_manifest(FOLDER).find(name, preset)
         options, recipe = resolve_job(method, PretrainRequest(name, preset=preset))
         size = sum(
             tensor.numel() * (2 if tensor.dim() > 1 else tensor.element_size())
             for tensor in method.build(options).state_dict().values()
         )
         assert 0 < size < LARGEST_FILE
-        if entry is not None and entry.preset == preset:
+        if entry is not None:
             assert entry.options == options.model_dump(mode="json")
             assert entry.recipe == recipe.model_dump(mode="json")
             assert size < entry.bytes < 1.1 * size + 10_000  # what is left is the file's description
@@ -59,6 +60,36 @@ def test_all_presets_that_ship_fit_together() -> None:
             options, _ = resolve_job(method, PretrainRequest(name, preset=preset))
             total += sum(2 * tensor.numel() for tensor in method.build(options).state_dict().values())
     assert 5_000_000 < total < LARGEST_FOLDER
+
+
+def test_weights_of_another_preset_are_taken_where_they_are_named() -> None:
+    method = load_method("rahaman")
+    for preset in method.shipped_presets:
+        entry = read_manifest(FOLDER).find("rahaman", preset)
+        if entry is None:
+            pytest.skip(f"preset {preset!r} is not shipped")
+        network = open_network(NetworkRequest(method, shipped=preset), torch.device("cpu"), Progress.silent())
+        assert network.sha256 == verified(FOLDER, entry).sha256
+        assert preset in network.label
+
+
+def test_weights_that_are_not_shipped_are_named_in_an_error() -> None:
+    method = load_method("rahaman")
+    with pytest.raises(BenchError, match=r"ships no weights of preset 'shiped-faces'.*\n.*shipped-faces"):
+        shipped_entry(method, "shiped-faces")
+    wanted = NetworkRequest(method, like=Path("any"), shipped="shipped-faces")
+    with pytest.raises(BenchError, match=r"--like and --weights exclude each other"):
+        open_network(wanted, torch.device("cpu"), Progress.silent())
+
+
+def test_a_preset_that_is_not_installed_is_to_be_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = load_method("rahaman")
+    monkeypatch.setattr(type(method), "weights_folder", lambda self: tmp_path / "none")
+    assert shipped_entry(method) is None
+    with pytest.raises(BenchError, match="bench pretrain --method rahaman --preset shipped-faces"):
+        shipped_entry(method, "shipped-faces")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
