@@ -99,7 +99,7 @@ def test_the_difference_and_its_interval_are_scipys(tmp_path: Path) -> None:
 
 
 def test_a_clear_difference_names_the_better_run(tmp_path: Path) -> None:
-    first, second = two_runs(tmp_path, by=9.0)
+    first, second = two_runs(tmp_path, by=25.0)
     rows = {row["metric"]: row for row in render(tmp_path, first.id, second.id).data["values"]}
     # Of the curve the last row is that of 20 px.
     assert rows["nme_interocular"]["better"] == rows["accuracy_px128"]["better"] == "first"
