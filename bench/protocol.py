@@ -178,8 +178,10 @@ class Protocol(ABC):
         try:
             return self.Options.model_validate(record.protocol.options)
         except ValidationError as error:
+            first = error.errors()[0]
             raise BenchError(
-                f"run {record.id} states options that protocol {self.name!r} does not have: {error}",
+                f"protocol {self.name!r} does not have the options that the run states: "
+                f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
                 hint="It was measured by another version; measure it again.",
             ) from error
 

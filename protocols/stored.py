@@ -84,7 +84,7 @@ def stored_schema(arrays: Arrays) -> LandmarkSchema:
     """
     names = tuple(str(name) for name in required_array(arrays, "landmark_names"))
     normaliser = None
-    if "normaliser_first" in arrays:
+    if not {"normaliser_first", "normaliser_second"}.isdisjoint(arrays):
         first, second = _indices(arrays, "normaliser_first"), _indices(arrays, "normaliser_second")
         normaliser = (first, second)
     flips = _indices(arrays, "flip_indices") if "flip_indices" in arrays else None

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from bench import registry
 from bench.errors import BenchError
@@ -18,7 +17,8 @@ from bench.shipped import ShippedWeights, shipped_entries
 from reports.frame import frame_of, one_line
 from reports.grid import TIERS, Entry, Grid
 from reports.layout import by_question
-from reports.markup import MARKS, markdown, markdown_text
+from reports.markdown import markdown_table, markdown_text
+from reports.markup import MARKS, markdown
 from reports.pivot import questions
 from reports.ranking import with_ranks
 
@@ -170,12 +170,6 @@ def _section(title: str, headings: Sequence[str], rows: Sequence[Sequence[Any]])
     if not rows:
         return ""
     escaped = [[markdown_text(str(value)) for value in row] for row in rows]
-    numbers = [all(isinstance(row[place], int) for row in rows) for place in range(len(headings))]
-    table = tabulate(
-        escaped,
-        list(headings),
-        tablefmt="pipe",
-        colalign=["right" if number else "left" for number in numbers],
-        disable_numparse=True,
-    )
+    numbers = {place for place in range(len(headings)) if all(isinstance(row[place], int) for row in rows)}
+    table = markdown_table(headings, escaped, numbers)
     return f"## {title}\n\n{table}\n"

@@ -13,7 +13,7 @@ from rich.text import Text
 from bench.run_reference import StoredRun
 from reports.compare_runs import LEVEL, Compared, Row, describe
 from reports.frame import natural_key, one_line
-from reports.pivot import decimals
+from reports.grid import decimals
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _NAMES = {"first": "A", "second": "B"}

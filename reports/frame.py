@@ -189,7 +189,7 @@ def natural_key(text: str) -> tuple[str | float, ...]:
 
 def question_of(record: RunRecord) -> tuple[Any, ...]:
     """What a run answers: its entries in the columns ``QUESTION``."""
-    entries = _common(record)
+    entries = _common(record.id, record)
     return tuple(entries[column] for column in QUESTION)
 
 

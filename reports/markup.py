@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from jinja2 import Environment
-from tabulate import tabulate
 
 from reports.grid import Cell, Column, Entry, Grid
+from reports.markdown import markdown_table, markdown_text
 from reports.pivot import MISSING, notes_of
 
 MARKS = (
@@ -18,7 +17,6 @@ MARKS = (
     "± is a standard deviation, over draws unless said otherwise; [ ] is a 95 % interval over images.",
 )
 
-_MARKDOWN = re.compile(r"([\\`*\[\]|~#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -70,12 +68,6 @@ def html(grids: Sequence[Grid]) -> str:
     return str(page.render(grids=grids))
 
 
-def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, within a table too."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\1", plain)
-
-
 def latex_text(text: str) -> str:
     """Text that LaTeX sets as it is."""
     return "".join(_LATEX.get(character, character) for character in text)
@@ -87,12 +79,12 @@ def _markdown_section(grid: Grid, level: int, baselines: Sequence[str]) -> str:
         *(f"{column.group} {column.name}".strip() for column in grid.columns),
     ]
     escaped = [markdown_text(text) for text in headings]
-    aligned = ["left" if name in ("method", "weights") else "right" for name in grid.labels]
-    aligned += ["right"] * len(grid.columns)
+    texts = [place for place, name in enumerate(grid.labels) if name in ("method", "weights")]
+    numbers = set(range(len(headings))) - set(texts)
 
     def labels(entry: Entry) -> list[str]:
-        texts = [markdown_text(text) for text in entry.labels]
-        return [f"{texts[0]} (baseline)", *texts[1:]] if entry.method in baselines else texts
+        named = [markdown_text(text) for text in entry.labels]
+        return [f"{named[0]} (baseline)", *named[1:]] if entry.method in baselines else named
 
     rows = [[*labels(entry), *_cells(grid, entry, _markdown_cell)] for entry in grid.entries]
     gaps = [MISSING] * (len(headings) - 2)
@@ -100,22 +92,17 @@ def _markdown_section(grid: Grid, level: int, baselines: Sequence[str]) -> str:
     rows += [[markdown_text(name) + mark, "not measured", *gaps] for name in grid.absent]
     parts = [f"{'#' * level} {markdown_text(grid.title)}", ""]
     parts += [markdown_text(grid.details), ""] if grid.details else []
-    parts += [_pipe(rows, escaped, aligned), ""]
+    parts += [markdown_table(escaped, rows, numbers), ""]
     if grid.published:
         printed = [
             [markdown_text(text) or MISSING for text in (entry.row, entry.citation, *entry.printed)]
             for entry in grid.published
         ]
         names = ["row of the paper", "where", *escaped[len(grid.labels) :]]
-        sides = ["left", "left", *["right"] * len(grid.columns)]
-        parts += ["Printed in papers; not ranked with ours:", "", _pipe(printed, names, sides), ""]
+        table = markdown_table(names, printed, numbers=range(2, len(names)))
+        parts += ["Printed in papers; not ranked with ours:", "", table, ""]
     parts += [f"- {markdown_text(line)}" for line in (*grid.units, *notes_of(grid))]
     return "\n".join(parts) + "\n"
-
-
-def _pipe(rows: list[list[str]], headings: list[str], aligned: list[str]) -> str:
-    sides = aligned if rows else None
-    return str(tabulate(rows, headings, tablefmt="pipe", colalign=sides, disable_numparse=True))
 
 
 def _latex_table(grid: Grid) -> str:

@@ -25,9 +25,7 @@ class Format(StrEnum):
 def plot(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="NAME...", help="Kinds of figures, single figures, or all.", show_default=False
-        ),
+        typer.Argument(metavar="NAME", help="Kinds of figures, single figures, or all.", show_default=False),
     ] = None,
     runs: RunsFolder = Path("runs"),
     output: Annotated[

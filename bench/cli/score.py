@@ -158,7 +158,7 @@ def _print(scored: list[tuple[StoredRun, Rescored]], nothing: list[StoredRun], w
         shown.append(Text(f"added since: {added} values, {done}"))
     if nothing:
         names = ", ".join(sorted({run.record.protocol.name for run in nothing}))
-        shown.append(Text(f"{len(nothing)} runs store no predictions ({names})", style="dim"))
+        shown.append(Text(f"runs that store no predictions: {len(nothing)} ({names})", style="dim"))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 10_000

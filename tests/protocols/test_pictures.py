@@ -9,11 +9,14 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from bench.features import FeatureMap
+from bench.context import RunContext
+from bench.features import FeatureExtractor, FeatureMap
 from bench.landmarks import LandmarkSchema
+from protocols.heads.regressor import RegressorOptions
 from protocols.pictures.canvas import FOUND, Canvas, Row, sheet
 from protocols.pictures.cases import best_median_worst, draw_cases
 from protocols.pictures.matches import as_colours, principal_coordinates
+from protocols.regression import Regression
 from tests.protocols import matching_world, regression_world
 
 BLUE = tuple(int(FOUND[i : i + 2], 16) for i in (1, 3, 5))
@@ -111,12 +114,20 @@ def test_colours_are_scaled_alike_in_all_images_and_grey_where_nothing_differs()
     assert (colours[:, 1:] == 128).all()
 
 
+def test_regression_stores_its_cases() -> None:
+    options = RegressorOptions(epochs=1, batch_size=10)
+    data = regression_world.evaluation_data(train=10, test=6)
+    measured = Regression().measure(regression_world.Colours(), data, options, RunContext())
+    expected = draw_cases(torch.from_numpy(measured.per_sample["predictions"]), data.test.cropped())
+    assert np.array_equal(measured.pictures["cases"], expected["cases"])
+
+
 @pytest.mark.parametrize(
     "extractor", [matching_world.Colours(), matching_world.Constant(), matching_world.Mixed()]
 )
-def test_matching_stores_its_pairs_and_features(extractor: torch.nn.Module) -> None:
+def test_matching_stores_its_pairs_and_features(extractor: FeatureExtractor) -> None:
     split = matching_world.split_of(4)
-    measured = matching_world.measure(split, extractor)  # type: ignore[arg-type]
+    measured = matching_world.measure(split, extractor)
     assert set(measured.pictures) == {"pairs", "features"}
     pairs = measured.pictures["pairs"]
     assert pairs.shape[1] == 2 * (2 * 168 + 6)  # two pairs a row, two images a pair

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.optimize import minimize
+from scipy.optimize import LinearConstraint, minimize
 
 from bench.errors import BenchError
 from bench.report import Runs
@@ -55,6 +55,14 @@ def line_through(axes: Axes, x: list[float]) -> list[np.ndarray[Any, Any]]:
     return [np.asarray(line.get_ydata()) for line in found]
 
 
+def marks(axes: Axes) -> set[tuple[float, ...]]:
+    """The places of single marks."""
+    places = [
+        np.concatenate([np.asarray(line.get_xdata()), np.asarray(line.get_ydata())]) for line in axes.lines
+    ]
+    return {tuple(place.tolist()) for place in places if len(place) == 2}
+
+
 def texts(axes: Axes) -> set[str]:
     return {text.get_text() for text in axes.texts}
 
@@ -67,8 +75,8 @@ def test_a_few_shot_curve_has_the_values_of_its_record_and_the_deviation_as_its_
     (axes,) = axes_of(drawing)
     (heights,) = line_through(axes, [1, 5, 10, 100])
     np.testing.assert_allclose(heights, [25, 9, 7, 5.2])
-    band = axes.collections[0].get_paths()[0].vertices
-    assert {(1.0, 24.5), (1.0, 25.5), (100.0, 5.7)} <= {(float(x), round(float(y), 6)) for x, y in band}
+    band = np.asarray(axes.collections[0].get_paths()[0].vertices).round(6).tolist()
+    assert all(corner in band for corner in ([1, 24.5], [1, 25.5], [100, 5.7]))
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "5", "10", "100"]
     assert drawing.records == (few_shot().id,)
@@ -165,10 +173,12 @@ def test_names_beside_curves_keep_apart_and_move_as_little_as_possible() -> None
     wanted, gap = np.array([0.5, 0.52, 0.1, 0.99, 0.51]), 0.1
     found = spread(list(wanted), gap)
     order = np.argsort(wanted)
-    apart = [{"type": "ineq", "fun": lambda y, i=i: y[i + 1] - y[i] - gap} for i in range(4)]
-    best = minimize(
-        lambda y: ((y - wanted[order]) ** 2).sum(), wanted[order], constraints=apart, bounds=[(0, 1)] * 5
-    )
+    apart = LinearConstraint(np.diff(np.eye(5), axis=0), lb=gap)
+
+    def moved(places: np.ndarray[Any, Any]) -> float:
+        return float(((places - wanted[order]) ** 2).sum())
+
+    best = minimize(moved, wanted[order], constraints=[apart], bounds=[(0, 1)] * 5)
     np.testing.assert_allclose(found[order], best.x, atol=1e-4)
 
 
@@ -241,12 +251,7 @@ def test_cost_is_that_of_the_same_network_and_image_size() -> None:
     drawing = one("cost", runs)
     panels = {axes.get_xlabel().partition("\n")[0]: axes for axes in axes_of(drawing)}
     assert list(panels) == ["features of an image", "activation proxy", "parameters"]
-    marks = {
-        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))  # type: ignore[index]
-        for line in panels["activation proxy"].lines
-        if len(np.asarray(line.get_xdata())) == 1
-    }
-    assert marks == {(50.0, 8.0), (200.0, 9.0)}
+    assert marks(panels["activation proxy"]) == {(50.0, 8.0), (200.0, 9.0)}
     assert set(drawing.records) == {regression("lead", 8.0).id, regression("dve", 9.0).id}
 
 
@@ -287,8 +292,7 @@ def test_what_is_not_comparable_has_axes_of_its_own() -> None:
     titles = [axes.get_title() for axes in axes_of(drawing)]
     assert titles == ["reproduced: 1", "off: 1", "not comparable: 1"]
     for axes, place in zip(axes_of(drawing), ((3.27, 3.3), (4.0, 6.0), (5.0, 9.0)), strict=True):
-        marks = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 1]
-        assert [(float(m.get_xdata()[0]), float(m.get_ydata()[0])) for m in marks] == [place]  # type: ignore[index]
+        assert marks(axes) == {place}
 
 
 # --- selection and hostile records -----------------------------------------------------------------
