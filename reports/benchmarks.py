@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,15 +19,18 @@ from reports.frame import frame_of, one_line
 from reports.grid import TIERS, Entry, Grid
 from reports.layout import by_question
 from reports.markup import MARKS, markdown, markdown_text
+from reports.pivot import questions
 from reports.ranking import with_ranks
+
+_CURVE = 12
 
 COMMAND = "bench report --output docs/benchmarks.md"
 
 _INTRODUCTION = f"""\
 # Benchmarks
 
-What the methods reach here, under one set of protocols. This page is made from the records of runs, by `{COMMAND}`; it
-is not edited by hand. Equal records give an equal page.
+What the methods reach here, under one set of protocols. This page is made from the records of runs, by
+`{COMMAND}`; it is not edited by hand. Equal records give an equal page.
 
 - A section for each protocol, a table for each data set in it. Methods go down; metrics and their conditions go across.
 - Only values that answer the same question are compared: the same protocol with the same options, on the same data.
@@ -54,11 +57,33 @@ def markdown_document(runs: Runs) -> str:
     parts = [_INTRODUCTION, "\n".join(f"- {line}" for line in MARKS) + "\n", _data(ranked), _coverage(ranked)]
     for protocol, rows in ranked.groupby("protocol", sort=True):
         name = str(protocol)
-        grids = [_baselines_last(grid, baselines[name]) for grid in by_question(rows, baselines)]
+        grids = [grid for question in questions(rows) for grid in _tables(question, baselines)]
         parts.append(f"## {markdown_text(name)}\n")
-        parts.append(markdown(grids, level=3, baselines=baselines[name]))
+        marked = [_baselines_last(grid, baselines[name]) for grid in grids]
+        parts.append(markdown(marked, level=3, baselines=baselines[name]))
     parts += [_weights(records), _provenance(records)]
     return "\n".join(part for part in parts if part)
+
+
+def _tables(rows: pd.DataFrame, baselines: Mapping[str, Sequence[str]]) -> list[Grid]:
+    """A table for each metric that has several conditions, and before them one for all that have a single value.
+
+    A metric of very many conditions is a curve, and no table of it could be read: it is named and left to a figure.
+    """
+    counts = rows[rows["value"].notna()].groupby("metric", sort=False)["condition"].nunique()
+    single = [name for name, count in counts.items() if count == 1]
+    curves = [
+        f"{name}: a curve of {count} points, not shown" for name, count in counts.items() if count > _CURVE
+    ]
+    several = [[name] for name, count in counts.items() if 1 < count <= _CURVE]
+    grids = []
+    for names in [*([single] if single or not several else []), *several]:
+        # a method without these metrics keeps its row, and its gaps count
+        (grid,) = by_question(rows.assign(value=rows["value"].where(rows["metric"].isin(names))), baselines)
+        title = f"{grid.title}; {names[0]}" if names in several else grid.title
+        grids.append(replace(grid, title=title))
+    grids[0] = replace(grids[0], notes=(*grids[0].notes, *curves))
+    return grids
 
 
 def _baselines_last(grid: Grid, baselines: Sequence[str]) -> Grid:

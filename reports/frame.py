@@ -82,6 +82,8 @@ class Selection(ReportOptions):
         Raises:
             BenchError: where a name matches nothing at all, or no row matches all of them.
         """
+        if not any(names for _, names in self._by_column()):
+            return frame
         kept = pd.Series(True, index=frame.index)
         for column, names in self._by_column():
             known = set(frame[column]) - {""}
@@ -124,7 +126,7 @@ def to_csv(frame: pd.DataFrame) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(frame.columns)
-    writer.writerows(zip(*(_plain(frame[column]) for column in frame), strict=True))
+    writer.writerows(zip(*(plain(frame[column]) for column in frame), strict=True))
     return text.getvalue()
 
 
@@ -150,7 +152,7 @@ def from_csv(content: str) -> pd.DataFrame:
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as strict JSON: None where there is no value."""
     names = [str(column) for column in frame]
-    columns = [_plain(frame[column]) for column in frame]
+    columns = [plain(frame[column]) for column in frame]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -158,6 +160,14 @@ def natural_order(texts: pd.Series) -> pd.Series:
     """The place of each text in the order of :func:`natural_key`, equal texts in one place."""
     places = {text: place for place, text in enumerate(sorted(set(texts), key=natural_key))}
     return texts.map(places).astype("int64")
+
+
+def plain(column: pd.Series) -> list[Any]:
+    """As Python's own values, None where there is none."""
+    values = np.array(column.to_numpy(dtype=object))
+    values[column.isna().to_numpy()] = None
+    found: list[Any] = values.tolist()
+    return found
 
 
 def condition_text(condition: dict[str, Any]) -> str:
@@ -278,19 +288,8 @@ def _short_hash(value: Any) -> str:
     return content_hash(value)[:_HASH_DIGITS]
 
 
-def _plain(column: pd.Series) -> list[Any]:
-    """As Python's own values, None where there is none."""
-    empty = column.isna()
-    values = column.to_list()
-    return (
-        [None if gone else value for gone, value in zip(empty, values, strict=True)]
-        if empty.any()
-        else values
-    )
-
-
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    kinds = (
-        dict.fromkeys(COLUMNS, "str") | dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(FLOATS, "float64")
-    )
+    # objects: what pandas takes for texts depends on its version, and on whether pyarrow is installed
+    texts = dict.fromkeys(COLUMNS, "object")
+    kinds = texts | dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(FLOATS, "float64")
     return frame.astype({column: kind for column, kind in kinds.items() if column in frame})

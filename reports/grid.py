@@ -6,13 +6,13 @@ Terminal, Markdown, LaTeX and HTML all draw the same grids (``reports.pivot``, `
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from reports.frame import NO_DATA
+from reports.frame import NO_DATA, plain
 
 IDENTITY = ("method", "weights_label", "weights_sha256", "feature_dim", "method_options", "seed")
 """What makes a row of its own: rows that agree in these are one network, measured with one seed."""
@@ -158,10 +158,12 @@ def decimals(values: Iterable[float]) -> int:
     return 2 if largest == 0 else min(max(3 - math.floor(math.log10(largest)), 0), 8)
 
 
-def column_of(key: tuple[Any, ...], group: str, name: str, rows: pd.DataFrame) -> Column:
-    """The column of these rows; ``asked`` is their full condition."""
-    of = Measured(*map(str, rows[["protocol", "dataset", "tier", "metric", "asked"]].iloc[0]))
-    return Column(key, group, name, decimals(rows["value"]), len(rows) > 1, of)
+def column_of(
+    key: tuple[Any, ...], heading: tuple[str, str], row: Mapping[str, Any], values: Sequence[float]
+) -> Column:
+    """The column of these values, of which ``row`` is one; its ``asked`` is the full condition."""
+    of = Measured(row["protocol"], row["dataset"], row["tier"], row["metric"], row["asked"])
+    return Column(key, *heading, decimals(values), len(values) > 1, of)
 
 
 def entries_of(
@@ -176,7 +178,7 @@ def entries_of(
         count: Of the columns.
         identity: Columns of ``rows``, of which the first is ``method``.
     """
-    keys = list(zip(*(rows[name].tolist() for name in identity), strict=True))
+    keys = list(zip(*(plain(rows[name]) for name in identity), strict=True))
     cells: dict[tuple[Any, ...], list[Cell | None]] = {key: [None] * count for key in keys}
     for key, place, cell in zip(keys, places, _cells(rows), strict=True):
         if place >= 0:
@@ -227,20 +229,12 @@ def failures(rows: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _cells(rows: pd.DataFrame) -> list[Cell]:
-    numbers = [
-        [
-            None if missing else value
-            for value, missing in zip(rows[name].tolist(), rows[name].isna(), strict=True)
-        ]
-        for name in ("value", "low", "high", "std", "rank", "rank_low", "rank_high", "record")
-    ]
-    return [
-        Cell(math.nan if value is None else value, *others) for value, *others in zip(*numbers, strict=True)
-    ]
+    names = ("value", "low", "high", "std", "rank", "rank_low", "rank_high", "record")
+    return [Cell(*values) for values in zip(*(plain(rows[name]) for name in names), strict=True)]
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:
-    return (True, 0) if pd.isna(value) else (False, value)
+    return (True, 0) if value is None else (False, value)
 
 
 def _labels(entries: pd.DataFrame) -> pd.DataFrame:

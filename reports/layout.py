@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from bench.errors import BenchError, did_you_mean
-from reports.frame import CELL, NO_DATA, QUESTION, condition_pairs, natural_key
+from reports.frame import CELL, NO_DATA, QUESTION, condition_pairs, natural_key, plain
 from reports.grid import (
     ARROWS,
     IDENTITY,
@@ -34,20 +35,20 @@ _PROTOCOL = ("protocol", "protocol_version", "protocol_options")
 _DATA = ("dataset", "dataset_content")
 
 
-def by_question(ranked: pd.DataFrame, baselines: Mapping[str, Sequence[str]]) -> list[Grid]:
+def by_question(ranked: pd.DataFrame, baselines: Mapping[str, Sequence[str]]) -> Iterator[Grid]:
     """A grid per protocol and data set: metrics and their conditions across, every seed a row of its own.
+
+    Each is made when it is asked for.
 
     Args:
         baselines: Protocol -> methods without learning that every table should have; empty rows stand for those that
             were not measured.
     """
-    grids = []
     for rows in questions(ranked.assign(asked=ranked["condition"])):
         wanted = baselines.get(str(rows["protocol"].iloc[0]), ())
         grid = _grid(rows, ("metric", "condition"), _question_title(rows))
         present = set(rows["method"])
-        grids.append(replace(grid, absent=tuple(name for name in wanted if name not in present)))
-    return grids
+        yield replace(grid, absent=tuple(name for name in wanted if name not in present))
 
 
 def by_key(ranked: pd.DataFrame, key: str) -> list[Grid]:
@@ -119,7 +120,7 @@ def _grid(
     measured = rows[rows["value"].notna()]
     columns = _columns(measured, across)
     places = {column.key: place for place, column in enumerate(columns)}
-    keys = zip(*(rows[name].tolist() for name in across), strict=True)
+    keys = zip(*(plain(rows[name]) for name in across), strict=True)
     gone = rows["value"].isna()
     labels, entries = entries_of(
         rows,
@@ -151,36 +152,38 @@ def _telling(rows: pd.DataFrame, identity: Sequence[str], across: Sequence[str])
 
 def _columns(measured: pd.DataFrame, across: Sequence[str]) -> tuple[Column, ...]:
     """Metrics in the protocol's own order, everything else in natural order."""
-    metrics = {name: place for place, name in enumerate(dict.fromkeys(measured["metric"]))}
-    groups = measured.groupby(list(across), sort=False, dropna=False)
-    named = [((key if isinstance(key, tuple) else (key,)), part) for key, part in groups]
+    parts: dict[tuple[Any, ...], tuple[dict[str, Any], list[float]]] = {}
+    names = list(dict.fromkeys((*across, *_TOLD)))
+    for values in zip(*(plain(measured[name]) for name in names), strict=True):
+        row = dict(zip(names, values, strict=True))
+        parts.setdefault(tuple(row[name] for name in across), (row, []))[1].append(row["value"])
+    metrics = {
+        name: place for place, name in enumerate(dict.fromkeys(row["metric"] for row, _ in parts.values()))
+    }
 
-    def order(item: tuple[tuple[Any, ...], pd.DataFrame]) -> tuple[Any, ...]:
-        key, part = item
-        told = dict(zip(across, key, strict=True))
-        first = (str(told.get("protocol", "")), metrics[part["metric"].iloc[0]] if "metric" in told else 0)
-        rest = (natural_key(str(value)) for name, value in told.items() if name not in ("protocol", "metric"))
-        return (*first, *rest)
+    def order(key: tuple[Any, ...]) -> tuple[Any, ...]:
+        row, _ = parts[key]
+        first = (row["protocol"] if "protocol" in across else "", metrics[row["metric"]])
+        return (
+            *first,
+            *(natural_key(str(row[name])) for name in across if name not in ("protocol", "metric")),
+        )
 
-    twins: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-    for key, part in named:
-        twins.setdefault(_heading(part, across), []).append(key)
-    found = []
-    for key, part in sorted(named, key=order):
-        group, name = _heading(part, across)
-        if len(twins[group, name]) > 1:  # namesakes, such as two versions of one data set
-            hashes = [
-                str(value)
-                for column, value in zip(across, key, strict=True)
-                if column in ("dataset_content", "protocol_options", "protocol_version")
-            ]
-            name = f"{name} {' '.join(hashes)}".strip()
-        found.append(column_of(key, group, name, part))
-    return tuple(found)
+    headings = {key: _heading(row, across) for key, (row, _) in parts.items()}
+    counts = Counter(headings.values())
+    for key, (row, _) in parts.items():
+        group, name = headings[key]
+        if counts[group, name] > 1:  # namesakes, such as two versions of one data set
+            hashes = (str(row[column]) for column in _APART if column in across)
+            headings[key] = group, f"{name} {' '.join(hashes)}".strip()
+    return tuple(column_of(key, headings[key], *parts[key]) for key in sorted(parts, key=order))
 
 
-def _heading(part: pd.DataFrame, across: Sequence[str]) -> tuple[str, str]:
-    row = part.iloc[0]
+_TOLD = ("protocol", "dataset", "tier", "metric", "condition", "asked", "direction", "value")
+_APART = ("protocol_version", "protocol_options", "dataset_content")
+
+
+def _heading(row: Mapping[str, Any], across: Sequence[str]) -> tuple[str, str]:
     metric = f"{row['metric']} {ARROWS[row['direction']]}"
     if "protocol" in across:
         return f"{row['protocol']}: {metric}", row["condition"]

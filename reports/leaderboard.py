@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -17,7 +18,7 @@ from reports.frame import COLUMNS, QUESTION, Selection, frame_of, natural_order,
 from reports.grid import Grid
 from reports.layout import by_key, by_question
 from reports.markup import MARKS, html, latex, markdown
-from reports.pivot import coverage, drawn, questions
+from reports.pivot import coverage, drawn, for_terminal, questions
 from reports.published_rows import with_published
 from reports.published_values import published_matches
 from reports.ranking import RANK_COLUMNS, with_ranks
@@ -26,6 +27,8 @@ LEADERBOARD_COLUMNS = (*COLUMNS, *RANK_COLUMNS)
 """The columns of ``leaderboard.csv``: new ones are added at the end only."""
 
 Format = Literal["csv", "markdown", "latex", "html", "json"]
+
+_OF_TABLES: set[Format] = {"markdown", "latex", "html"}
 
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
@@ -84,26 +87,30 @@ class LeaderboardReport(Report):
             return ReportOutput(Text(message), {"rows": [], "tables": []}, exit_code=2)
         ranked = with_ranks(options.apply(frame_of(records)))
         board = in_order(ranked)
-        if options.by is None:
-            grids = by_question(
-                ranked, {part.name: tuple(part.baselines) for part in (r.protocol for r in records)}
-            )
-        else:
-            grids = by_key(ranked, options.by)
+        asked = questions(ranked)
         data: dict[str, Any] = {
             "rows": rows_of(board),
             "tables": [
                 {**rows_of(rows[list(QUESTION)].head(1))[0], "coverage": asdict(coverage(rows))}
-                for rows in questions(ranked)
+                for rows in asked
             ],
         }
+        baselines = {part.name: tuple(part.baselines) for part in (record.protocol for record in records)}
+        grids: Iterable[Grid] = by_question(ranked, baselines)
+        total = len(asked)
+        if options.by is not None:
+            grids = by_key(ranked, options.by)
+            total = len(grids)
         if options.published:
             matches = published_matches(runs)
-            grids = with_published(grids, matches)
-            data["published"] = [asdict(match) for match in matches if match.record in set(board["record"])]
-        files = {path: _content(name, board, grids, data) for path, name in formats.items()}
-        spaced = [part for table in drawn(grids) for part in (table, Text())]
-        return ReportOutput(Group(*spaced), data, files)
+            known = set(board["record"])
+            data["published"] = [asdict(match) for match in matches if match.record in known]
+            grids = with_published(list(grids), matches)
+        whole = list(grids) if set(formats.values()) & _OF_TABLES else []
+        files = {path: _content(name, board, whole, data) for path, name in formats.items()}
+        shown, rest = for_terminal(whole or grids, total)
+        spaced = [part for table in drawn(shown) for part in (table, Text())]
+        return ReportOutput(Group(*spaced, Text(rest)) if rest else Group(*spaced), data, files)
 
 
 def format_of(path: Path, given: Format | None) -> Format:
@@ -140,7 +147,7 @@ def in_order(ranked: pd.DataFrame) -> pd.DataFrame:
     return ranked.loc[order, list(LEADERBOARD_COLUMNS)].reset_index(drop=True)
 
 
-def _content(name: Format, board: pd.DataFrame, grids: list[Grid], data: dict[str, Any]) -> str:
+def _content(name: Format, board: pd.DataFrame, grids: Sequence[Grid], data: dict[str, Any]) -> str:
     if name == "csv":
         return to_csv(board)
     if name == "json":

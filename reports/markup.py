@@ -114,9 +114,8 @@ def _markdown_section(grid: Grid, level: int, baselines: Sequence[str]) -> str:
 
 
 def _pipe(rows: list[list[str]], headings: list[str], aligned: list[str]) -> str:
-    return tabulate(
-        rows, headings, tablefmt="pipe", colalign=aligned if rows else None, disable_numparse=True
-    )
+    sides = aligned if rows else None
+    return str(tabulate(rows, headings, tablefmt="pipe", colalign=sides, disable_numparse=True))
 
 
 def _latex_table(grid: Grid) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,32 @@ MARKS = (
     "bold: best value; underlined: error bars overlap those of the best",
     "± is the standard deviation over draws, [ ] a 95 % interval over images",
 )
+
+
+def for_terminal(grids: Iterable[Grid], total: int, cells: int = 4000) -> tuple[list[Grid], str]:
+    """The first tables and rows, as many as somebody reads, and what is to be said of the others.
+
+    Args:
+        total: How many there are; those behind the last one shown are not asked for.
+    """
+    shown: list[Grid] = []
+    left = cells
+    for grid in grids:
+        rows = max(_FEWEST_ROWS, left // max(len(grid.columns), 1))
+        left -= min(rows, len(grid.entries)) * len(grid.columns)
+        hidden = len(grid.entries) - rows
+        if hidden > 0:
+            more = f"{hidden} more rows are not shown here, only in files"
+            shown.append(replace(grid, entries=grid.entries[:rows], notes=(*grid.notes, more)))
+        else:
+            shown.append(grid)
+        if left <= 0:
+            break
+    rest = total - len(shown)
+    return shown, f"{rest} more tables: choose with --protocol, --dataset or --metric" if rest else ""
+
+
+_FEWEST_ROWS = 20
 
 
 def drawn(grids: Sequence[Grid]) -> list[RenderableType]:
@@ -52,13 +79,26 @@ class Pivot:
         columns = len(self._grid.columns)
         start = 0
         while True:
-            end = columns
-            while end > start + 1 and _natural_width(self._table(start, end), console) > options.max_width:
-                end -= 1
+            end = self._last_that_fits(start, options.max_width)
             yield self._table(start, end)
             start = end
             if start >= columns:
                 return
+
+    def _last_that_fits(self, start: int, width: int) -> int:
+        """Where to break: behind as many columns as fit, at least one."""
+        grid = self._grid
+        labels = [
+            _column_width([grid.labels[place], *(entry.labels[place] for entry in grid.entries)])
+            for place in range(len(grid.labels))
+        ]
+        used = sum(labels) + 1
+        for end, column in enumerate(grid.columns[start:], start=start):
+            cells = (_cell(entry.cells[end], column).plain for entry in grid.entries)
+            used += _column_width([column.group, column.name, *cells])
+            if used > width and end > start:
+                return end
+        return len(grid.columns)
 
     def _table(self, start: int, end: int) -> Table:
         grid, table = self._grid, Table()
@@ -78,8 +118,9 @@ class Pivot:
         return table
 
 
-def _natural_width(table: Table, console: Console) -> int:
-    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+def _column_width(texts: Sequence[str]) -> int:
+    """With a blank on each side and a line."""
+    return max(map(cell_len, texts)) + 3
 
 
 def _cell(cell: Cell | None, column: Column) -> Text:

@@ -10,6 +10,7 @@ from bench.cli import (
     cache,
     data,
     data_render,
+    export,
     listing,
     pretrain,
     report,
@@ -38,6 +39,7 @@ app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
 app.command("report")(report.report)
 app.command("check")(reports.check)
+app.command("export")(export.export)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)

@@ -23,6 +23,7 @@ Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this m
 
 
 _STANDARD_OUTPUT = Path("-")
+_MOST_LISTED = 8
 
 
 def leaderboard(
@@ -91,7 +92,7 @@ def leaderboard(
         "format": _known_format(file_format),
         "by": by,
         "published": published,
-        **_selection(method, dataset, protocol, metric),
+        **selection(method, dataset, protocol, metric),
     }
     run_report("leaderboard", runs, options, json_output)
 
@@ -141,7 +142,7 @@ def check(
             "write_baseline": write_baseline,
             "require_all": require_all,
             **_tolerances(tolerance or []),
-            **_selection(method, dataset, protocol, metric),
+            **selection(method, dataset, protocol, metric),
         }
         run_report("check", runs, options, json_output)
     except BenchError as error:
@@ -170,8 +171,10 @@ def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool
         print_json({**output.data, "problems": listed, "written": [str(path) for path in output.files]})
     else:
         print_output(output)
-        for path in output.files:
+        for path in list(output.files)[:_MOST_LISTED]:
             typer.echo(f"wrote {path}", err=True)
+        if len(output.files) > _MOST_LISTED:
+            typer.echo(f"wrote {len(output.files) - _MOST_LISTED} more", err=True)
     if output.exit_code:
         raise typer.Exit(output.exit_code)
 
@@ -199,7 +202,7 @@ def _known_format(name: str | None) -> str | None:
     return name
 
 
-def _selection(
+def selection(
     method: list[str] | None, dataset: list[str] | None, protocol: list[str] | None, metric: list[str] | None
 ) -> dict[str, tuple[str, ...]]:
     chosen = {"methods": method, "datasets": dataset, "protocols": protocol, "metrics": metric}
