@@ -97,8 +97,11 @@ _FINE_TUNING: dict[str, Any] = {
 
 
 def _variant(summary: str, network: NetworkName, dim: int, recipe: dict[str, Any] | None = None) -> Preset:
-    frame = 136 if network == "hourglass" else 100
-    return Preset(summary, {"network": network, "dim": dim}, {"image_size": frame, **(recipe or {})})
+    # A margin that a preset has for SmallNet does not fit the hourglass, which takes multiples of 32.
+    frame: dict[str, Any] = {"image_size": 100}
+    if network == "hourglass":
+        frame = {"image_size": 136, "margin": None}
+    return Preset(summary, {"network": network, "dim": dim}, {**frame, **(recipe or {})})
 
 
 class DVE(Method):
