@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from bench.report import Report as Report
     from bench.report import ReportOutput as ReportOutput
     from bench.report import Runs as Runs
+    from bench.sharing import share as share
+    from bench.sharing import share_mean as share_mean
     from bench.store import RunStore as RunStore
     from bench.surfaces import HasSurface as HasSurface
     from bench.surfaces import SurfaceMap as SurfaceMap
@@ -79,6 +81,8 @@ _HOME = {
     "RunRecord": "record",
     "Runs": "report",
     "RunStore": "store",
+    "share": "sharing",
+    "share_mean": "sharing",
     "Sample": "landmarks",
     "Stage": "training",
     "SurfaceMap": "surfaces",
@@ -123,6 +127,8 @@ __all__ = [
     "__version__",
     "dense_correspondences",
     "run_stage",
+    "share",
+    "share_mean",
 ]
 
 
