@@ -189,5 +189,6 @@ class _Running:
 
     def set(self, moments: Tensor) -> None:
         mean, variance = moments.chunk(2)
-        self.mean.copy_(mean)
-        self.variance.copy_(variance)
+        # Past autograd, as torch's own kernel does: a backward pass in training mode does not read them.
+        self.mean.data.copy_(mean)
+        self.variance.data.copy_(variance)

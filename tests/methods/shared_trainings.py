@@ -1,0 +1,136 @@
+"""Trainings of every method that are short enough to be run by one process and again by several.
+
+``python -m tests.methods.shared_trainings FOLDER NAME ...`` runs some of them; a launcher may start it several times.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.distributed import team_of
+from bench.method import Method
+from bench.options import build_options
+from bench.testing.rehearsal import IMAGES, Rehearsal
+from methods.contrast import ContrastLandmarks
+from methods.dve import DVE
+from methods.lead import LEAD
+from methods.rahaman import Rahaman
+from methods.supervised import Supervised
+from methods.thewlis import Thewlis
+
+
+class Training(NamedTuple):
+    method: type[Method]
+    options: dict[str, Any]
+    recipe: dict[str, Any]
+    changes: dict[str, Any]
+
+    def run(self, folder: Path, **changes: Any) -> Path:
+        options = build_options(self.method.Options, self.options, "options")
+        recipe = build_options(self.method.Recipe, self.recipe, "recipe")
+        images = smooth_images(recipe.image_size)
+        job = Rehearsal(self.method, options, recipe).job(folder, images=images, **{**self.changes, **changes})
+        return self.method().pretrain(job)
+
+
+def smooth_images(side: int) -> Tensor:
+    """Of many colours. On noise, whose images are alike to a network, batch norm blows up rounding errors."""
+    coarse = torch.rand(IMAGES, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    fine = F.interpolate(coarse, (side, side), mode="bicubic", align_corners=False)
+    return fine.clamp(0, 1).mul(255).to(torch.uint8)
+
+
+def _lead(changes: dict[str, Any] | None = None, **recipe: Any) -> Training:
+    options = {"backbone": "resnet18", "width": 8, "dim": 8, "fpn_width": 8, "fpn_merged": 8}
+    common = {
+        "image_size": 64,
+        "view_size": 64,
+        "stage2_view_size": 32,
+        "batch_size": 11,  # two processes have 6 and 5 images of it
+        "stage2_batch_size": 8,
+        "learning_rate": 0.003,
+        "stage1_epochs": 10,
+        "stage2_epochs": 2,
+        "warmup_epochs": 0,
+        "head_hidden": 16,
+        "head_dim": 8,
+        "projection_dim": 8,
+        "moco_queue": 20,
+        "moco_dim": 8,
+        "moco_momentum": 0.9,
+    }
+    return Training(LEAD, options, {**common, **recipe}, changes or {})
+
+
+def _contrast(changes: dict[str, Any] | None = None, **recipe: Any) -> Training:
+    options = {"backbone": "resnet18", "width": 8, "features": "projected", "dim": 6}
+    common = {
+        "image_size": 72,
+        "margin": 4,
+        "batch_size": 12,
+        "learning_rate": 0.003,
+        "queue": 20,
+        "ema": 0.9,
+        "stage1_epochs": 10,
+        "stage2_batch_size": 7,
+        "stage2_epochs": 7,
+    }
+    return Training(ContrastLandmarks, options, {**common, **recipe}, changes or {})
+
+
+TRAININGS = {
+    "lead-byol": _lead(),
+    "lead-moco": _lead(stage1_objective="moco", stage2_objective="equivariance"),
+    "lead-nt_xent": _lead(stage1_objective="nt_xent", pairs="views"),
+    "lead-accumulated": _lead({"accumulate": 2}, stage1_objective="nt_xent", batch_size=8, stage2_epochs=1),
+    "contrast-moco": _contrast(groups=4),
+    "contrast-nt_xent": _contrast(stage1_objective="nt_xent", groups=1, head_hidden=16),
+    "dve": Training(
+        DVE,
+        {"network": "smallnet", "dim": 8},
+        {"image_size": 36, "margin": 4, "pairs": 6, "epochs": 2, "milestones": (1,)},
+        {},
+    ),
+    "thewlis": Training(
+        Thewlis,
+        {"landmarks": 4},
+        {"image_size": 24, "margin": 4, "batch_size": 7, "epochs": 2, "final_epochs": 1, "patch": 2},
+        {},
+    ),
+    "rahaman": Training(
+        Rahaman,
+        {"widths": (4, 4, 6, 8), "dim": 8, "landmarks": 5},
+        {
+            "image_size": 16,
+            "step1_epochs": 2,
+            "step1_batch_size": 7,
+            "step2_epochs": 2,
+            "step2_batch_size": 7,
+            "locations": 12,
+            "diversity_patch": 2,
+        },
+        {},
+    ),
+    "supervised": Training(
+        Supervised,
+        {"network": "pooled", "landmarks": 5, "maps": 8, "input_size": 32},
+        {"image_size": 32, "margin": 0, "batch_size": 7, "steps": 4},
+        {},
+    ),
+}
+
+
+def main(folder: Path, names: list[str]) -> None:
+    with team_of("cpu"):
+        for name in names:
+            TRAININGS[name].run(folder / name)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
