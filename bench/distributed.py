@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import Store
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from bench.errors import BenchError, ToldElsewhereError
@@ -85,7 +85,7 @@ class Team:
     Messages go through the store, in an order that is the same in every process.
     """
 
-    def __init__(self, place: Place, device: torch.device, store: dist.Store | None = None) -> None:
+    def __init__(self, place: Place, device: torch.device, store: Store | None = None) -> None:
         self.place, self.device = place, device
         self._store, self._said = store, 0
 
@@ -116,13 +116,15 @@ class Team:
                 f"process {self.place.rank} sees another {what} than process 0: they differ in {', '.join(changed)}",
                 hint="Every process needs the same command, version of bench and data.",
             )
-        self.meet()
 
-    def meet(self) -> None:
-        """Wait until all processes have come here."""
-        topic = self._next("met")
-        self._tell(f"{topic}/{self.place.rank}", True)
-        for rank in range(self.place.size):
+    def part(self) -> None:
+        """Wait until process 0 has finished; it waits for the others, because the store may end with it."""
+        self.from_main(lambda: True)
+        topic = self._next("left")
+        if not self.is_main:
+            self._tell(f"{topic}/{self.place.rank}", True)
+            return
+        for rank in range(1, self.place.size):
             self._wait_for(f"{topic}/{rank}")
 
     def is_first_to_fail(self) -> bool:
@@ -180,7 +182,7 @@ def team_of(device: str) -> Iterator[Team]:
                 backend, store=store, rank=place.rank, world_size=place.size, timeout=_PATIENCE
             )
         yield team
-        team.meet()
+        team.part()
     except KeyboardInterrupt:
         if team.is_first_to_fail():
             raise
@@ -209,7 +211,7 @@ def connected() -> Iterator[None]:
         ) from error
 
 
-def _store(place: Place) -> dist.Store:
+def _store(place: Place) -> Store:
     """Where processes leave messages: the launcher's, or one that process 0 keeps."""
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
     if missing:
@@ -221,7 +223,7 @@ def _store(place: Place) -> dist.Store:
         store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
         # A launcher's store outlives a job, so the next one needs other names.
         job = store.add(f"bench/jobs-of-{place.rank}", 1)
-        return dist.PrefixStore(f"bench/{job}", store)
+        return PrefixStore(f"bench/{job}", store)
 
 
 def _device_of(place: Place, name: str) -> torch.device:
