@@ -157,7 +157,7 @@ def chained_statistics(network: nn.Module) -> Iterator[None]:
     added = parts.split([len(moments) for moments, _ in before], dim=1)
     for norm, (moments, batches), additions in zip(tracked, before, added, strict=True):
         calls = norm.batches - batches
-        kept = (1 - norm.momentum) ** calls  # torch's momentum is the weight of what is new
+        kept = moments.new_tensor(1 - norm.momentum) ** calls  # momentum: the weight of what is new
         total = moments
         for addition in additions:
             total = kept * total + addition

@@ -1,11 +1,12 @@
 """Trainings of every method that are short enough to be run by one process and again by several.
 
-``python -m tests.methods.shared_trainings FOLDER NAME ...`` runs some of them; a launcher may start it several times.
+``python -m tests.methods.shared_trainings FOLDER NAME ...`` runs some of them; a launcher starts it several times.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,8 @@ from torchvision.models.resnet import BasicBlock
 from bench.distributed import team_of
 from bench.method import Method
 from bench.options import build_options
-from bench.testing.rehearsal import IMAGES, Rehearsal
 from bench.seeds import seeded_initialisation
+from bench.testing.rehearsal import IMAGES, Rehearsal
 from bench.weights import Weights, read_weights, save_weights
 from methods.contrast import ContrastLandmarks, ContrastNetwork
 from methods.dve import DVE
@@ -28,6 +29,7 @@ from methods.lead import LEAD, LEADNetwork
 from methods.rahaman import Rahaman
 from methods.supervised import Supervised
 from methods.thewlis import Thewlis
+from tests.killing import Killer
 
 
 class Training(NamedTuple):
@@ -76,13 +78,13 @@ def _lead(changes: dict[str, Any] | None = None, **recipe: Any) -> Training:
         "stage2_view_size": 32,
         "batch_size": 11,  # two processes have 6 and 5 images of it
         "stage2_batch_size": 8,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-4,
         "stage1_epochs": 10,
         "stage2_epochs": 2,
         "warmup_epochs": 0,
         "head_hidden": 32,
         "head_dim": 16,
-        "stage2_learning_rate": 1e-3,
+        "stage2_learning_rate": 3e-4,
         "projection_dim": 8,
         "moco_queue": 20,
         "moco_dim": 8,
@@ -97,7 +99,7 @@ def _contrast(changes: dict[str, Any] | None = None, **recipe: Any) -> Training:
         "image_size": 72,
         "margin": 4,
         "batch_size": 12,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-4,
         "queue": 20,
         "ema": 0.9,
         "stage1_epochs": 10,
@@ -118,7 +120,7 @@ TRAININGS = {
     "dve": Training(
         DVE,
         {"network": "smallnet", "dim": 8},
-        {"image_size": 36, "margin": 4, "pairs": 6, "epochs": 2, "milestones": (1,)},
+        {"image_size": 36, "margin": 4, "pairs": 6, "epochs": 2, "milestones": (1,), "learning_rate": 1e-5},
         {},
     ),
     "thewlis": Training(
@@ -150,10 +152,22 @@ TRAININGS = {
 }
 
 
+class _Dying(Killer):
+    def hit(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main(folder: Path, names: list[str]) -> None:
-    with team_of("cpu"):
-        for name in names:
-            TRAININGS[name].run(folder / name)
+    """Run trainings, each in a folder of its name; ``name:stage:step`` is killed then, in the last process."""
+    with team_of("cpu") as team:
+        for name, _, death in (text.partition(":") for text in names):
+            changes: dict[str, Any] = {}
+            if death:
+                changes["checkpoint_seconds"] = -1.0
+                stage, step = death.split(":")
+                if team.place.rank == team.place.size - 1:
+                    changes["progress"] = _Dying(stage, int(step))
+            TRAININGS[name].run(folder / name, **changes)
 
 
 if __name__ == "__main__":

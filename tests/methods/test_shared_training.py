@@ -1,0 +1,103 @@
+"""Two processes train as one does, method by method; whoever is killed, any number of processes continues."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.checkpoint import load_state
+from bench.weights import read_weights
+from tests.killing import KilledError, Killer
+from tests.launching import finish, start
+from tests.methods.shared_trainings import TRAININGS
+
+WORKER = "tests.methods.shared_trainings"
+TOLERANCE = 1e-4
+TWENTY_STEPS = ("lead-byol", "lead-moco", "lead-nt_xent", "contrast-moco", "contrast-nt_xent")
+
+
+def _curve(folder: Path) -> dict[tuple[str, int], float]:
+    with (folder / "log.csv").open(newline="") as stream:
+        return {(row["stage"], int(row["step"])): float(row["loss"]) for row in csv.DictReader(stream)}
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes have left of every training."""
+    folder = tmp_path_factory.mktemp("two")
+    for status, _, errors in finish(start(2, WORKER, [str(folder), *TRAININGS])):
+        assert status == 0, errors
+    return folder
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_two_processes_train_as_one(name: str, together: Path, tmp_path: Path) -> None:
+    alone = read_weights(TRAININGS[name].run(tmp_path))
+    one, two = _curve(tmp_path), _curve(together / name)
+    assert one.keys() == two.keys()
+    # Thewlis et al. weigh a term by 500, so its loss is in the thousands.
+    assert two == {step: pytest.approx(loss, abs=TOLERANCE, rel=1e-5) for step, loss in one.items()}
+    if name in TWENTY_STEPS:
+        assert max(step for stage, step in one if stage == "stage1") == 20
+    shared = read_weights(together / name / "weights.safetensors")
+    assert shared.options == alone.options
+    assert shared.provenance == alone.provenance
+    for key, tensor in alone.tensors.items():
+        if "running_" in key:
+            torch.testing.assert_close(shared.tensors[key], tensor, rtol=1e-3, atol=1e-3)
+        elif "num_batches" in key:
+            assert torch.equal(shared.tensors[key], tensor)
+
+
+@pytest.mark.parametrize("name", ["lead-byol", "contrast-nt_xent"])
+def test_the_tolerance_is_small_beside_what_is_learned(name: str, together: Path, tmp_path: Path) -> None:
+    training = TRAININGS[name]
+    still = training._replace(recipe={**training.recipe, "learning_rate": 0.0})
+    still.run(tmp_path)
+    untrained, trained = _curve(tmp_path), _curve(together / name)
+    assert abs(untrained["stage1", 20] - trained["stage1", 20]) > 100 * TOLERANCE
+
+
+def _killed_in_two(folder: Path, name: str, stage: str, step: int) -> None:
+    """Two processes train, or continue, until the second is killed after so many steps; the first then gives up."""
+    first, second = finish(start(2, WORKER, [str(folder), f"{name}:{stage}:{step}"]))
+    assert second[0] == -signal.SIGKILL
+    assert first[0] == 1
+    assert "the connection to another process of this training is lost" in first[2]
+    assert (folder / name / f"{stage}.state.safetensors").is_file()
+    assert not (folder / name / "weights.safetensors").exists()
+
+
+def _assert_same_curve(folder: Path, undisturbed: Path) -> None:
+    expected = {step: pytest.approx(loss, abs=TOLERANCE) for step, loss in _curve(undisturbed).items()}
+    assert _curve(folder) == expected
+
+
+def test_a_checkpoint_of_two_processes_continues_in_two(together: Path, tmp_path: Path) -> None:
+    _killed_in_two(tmp_path, "contrast-moco", "stage1", 9)
+    for status, _, errors in finish(start(2, WORKER, [str(tmp_path), "contrast-moco"])):
+        assert status == 0, errors
+    # The very same numbers: what a killed step had done is done again, in the same way.
+    assert _curve(tmp_path / "contrast-moco") == _curve(together / "contrast-moco")
+
+
+def test_a_checkpoint_continues_in_another_number_of_processes(together: Path, tmp_path: Path) -> None:
+    training, folder = TRAININGS["lead-byol"], tmp_path / "lead-byol"
+    with pytest.raises(KilledError):
+        training.run(folder, checkpoint_seconds=-1.0, progress=Killer("stage1", 6))
+    assert _numbers(folder)["step"] == 5
+    _killed_in_two(tmp_path, "lead-byol", "stage1", 4)
+    assert _numbers(folder)["step"] == 8
+    training.run(folder)
+    _assert_same_curve(folder, together / "lead-byol")
+
+
+def _numbers(folder: Path) -> dict[str, Any]:
+    found = load_state(folder / "stage1.state.safetensors", {}, None)
+    assert found is not None
+    return found
