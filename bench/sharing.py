@@ -22,7 +22,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.distributed.nn.functional import all_reduce as differentiable_all_reduce
 
 from bench.distributed import connected, process_count, process_rank
 from bench.errors import BenchError
@@ -78,7 +77,7 @@ def share_mean(loss: Callable[..., Output], *batch: Rows) -> Output:
     with _in_a_part(), SynchronisedBatchNorm():
         mine = loss(*_my_part(batch, sizes))
     weight = sizes[process_rank()] / sum(sizes)
-    result: Output = _mapped(mine, lambda scalar: _sum(scalar * weight))
+    result: Output = _mapped(mine, lambda scalar: _Sum.apply(scalar * weight))
     return result
 
 
@@ -205,13 +204,6 @@ def _gathered(mine: Output, sizes: list[int]) -> Output:
     return whole
 
 
-def _sum(summand: Tensor) -> Tensor:
-    """Over the processes, with its gradient."""
-    with connected():
-        total: Tensor = differentiable_all_reduce(summand)
-    return total
-
-
 def _mapped(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The same structure with other tensors."""
     if isinstance(output, Tensor):
@@ -256,3 +248,24 @@ class _Gather(torch.autograd.Function):
             dist.all_reduce(total)
         start = sum(ctx.sizes[: process_rank()])
         return total[start : start + ctx.sizes[process_rank()]].to(grad.dtype), None
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes, each of which then has it."""
+
+    @staticmethod
+    def forward(ctx: Any, summand: Tensor) -> Tensor:
+        del ctx
+        total = summand.clone()
+        with connected():
+            dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        del ctx
+        total = grad.clone()
+        with connected():
+            dist.all_reduce(total)
+        return total

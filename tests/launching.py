@@ -41,7 +41,7 @@ def start(count: int, module: str, arguments: Sequence[str]) -> list[subprocess.
     ]
 
 
-def finish(processes: Sequence[subprocess.Popen[str]], timeout: float = 120) -> list[tuple[int, str, str]]:
+def finish(processes: Sequence[subprocess.Popen[str]], timeout: float = 600) -> list[tuple[int, str, str]]:
     """Exit status, standard output and standard error of each."""
     try:
         said = [process.communicate(timeout=timeout) for process in processes]

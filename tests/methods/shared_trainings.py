@@ -105,16 +105,18 @@ def _contrast(changes: dict[str, Any] | None = None, **recipe: Any) -> Training:
         "stage1_epochs": 10,
         "temperature": 0.2,
         "stage2_batch_size": 7,
-        "stage2_epochs": 7,
+        "stage2_epochs": 2,
     }
     return Training(ContrastLandmarks, options, {**common, **recipe}, changes or {})
 
 
 TRAININGS = {
     "lead-byol": _lead(),
-    "lead-moco": _lead(stage1_objective="moco", stage2_objective="equivariance"),
-    "lead-nt_xent": _lead(stage1_objective="nt_xent", pairs="views"),
-    "lead-accumulated": _lead({"accumulate": 2}, stage1_objective="nt_xent", batch_size=12, stage2_epochs=1),
+    "lead-moco": _lead(
+        stage1_objective="moco", stage1_epochs=2, stage2_objective="equivariance", stage2_epochs=1
+    ),
+    "lead-nt_xent": _lead(stage1_objective="nt_xent", stage1_epochs=2, pairs="views", stage2_epochs=1),
+    "lead-accumulated": _lead({"accumulate": 2}, stage1_epochs=2, batch_size=12, stage2_epochs=1),
     "contrast-moco": _contrast(groups=4),
     "contrast-nt_xent": _contrast(stage1_objective="nt_xent", groups=1, head_hidden=32),
     "dve": Training(
