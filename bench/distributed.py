@@ -69,6 +69,29 @@ class Place:
             )
         return cls(rank, size, _number("LOCAL_RANK", rank))
 
+    def device(self, name: str) -> torch.device:
+        """What a user's name of a device means here: GPUs are dealt out by the number of the process on its host.
+
+        Raises:
+            BenchError: where there is none for this process.
+        """
+        device = choose_device(name)
+        if device.type != "cuda" or self.size == 1:
+            return device
+        if ":" in name:
+            raise BenchError(
+                f"--device {name} is one GPU, and there are {self.size} processes",
+                hint="Use --device cuda: every process takes the GPU of its number on the host.",
+            )
+        there = torch.cuda.device_count()
+        if self.local >= there:
+            raise BenchError(
+                f"process {self.local} of this host needs a GPU of its own, and there are {there}",
+                hint=f"Start at most {there} processes here (torchrun --nproc-per-node), or use --device cpu.",
+            )
+        torch.cuda.set_device(self.local)
+        return torch.device("cuda", self.local)
+
 
 def process_count() -> int:
     """How many processes train together now; 1 outside of a group."""
@@ -163,19 +186,19 @@ def team_of(device: str) -> Iterator[Team]:
     """The processes that the launcher has started, joined for the time of the context.
 
     Args:
-        device: As a user names it. GPUs are dealt out by the number of the process on its host.
+        device: As a user names it.
 
     Raises:
         BenchError: in one of the processes that fail; in the others :class:`ToldElsewhereError`.
     """
     place = Place.from_environment()
     if place.size == 1:
-        yield Team(place, choose_device(device))
+        yield Team(place, place.device(device))
         return
     store = _store(place)
     team = Team(place, torch.device("cpu"), store)
     try:
-        team.device = _device_of(place, device)
+        team.device = place.device(device)
         backend = "nccl" if team.device.type == "cuda" else "gloo"
         with connected():
             dist.init_process_group(
@@ -224,25 +247,6 @@ def _store(place: Place) -> Store:
         # A launcher's store outlives a job, so the next one needs other names.
         job = store.add(f"bench/jobs-of-{place.rank}", 1)
         return PrefixStore(f"bench/{job}", store)
-
-
-def _device_of(place: Place, name: str) -> torch.device:
-    device = choose_device(name)
-    if device.type != "cuda":
-        return device
-    if device.index is not None:
-        raise BenchError(
-            f"--device {name} is one GPU, and there are {place.size} processes",
-            hint="Use --device cuda: every process takes the GPU of its number on the host.",
-        )
-    there = torch.cuda.device_count()
-    if place.local >= there:
-        raise BenchError(
-            f"process {place.local} of this host needs a GPU of its own, and there are {there}",
-            hint=f"Start at most {there} processes here (torchrun --nproc-per-node), or use --device cpu.",
-        )
-    torch.cuda.set_device(place.local)
-    return torch.device("cuda", place.local)
 
 
 def _number(name: str, default: int | None) -> int:

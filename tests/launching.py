@@ -26,12 +26,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(count: int, module: str, arguments: Sequence[str]) -> list[subprocess.Popen[str]]:
-    """``python -m module arguments`` in ``count`` processes."""
+def start(count: int, module: str, *arguments: Sequence[str]) -> list[subprocess.Popen[str]]:
+    """``python -m module arguments`` in ``count`` processes, each with its own or all with the same arguments."""
     port = free_port()
     return [
         subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments],
+            [sys.executable, "-P", "-m", module, *arguments[rank % len(arguments)]],
             env=environment(rank, count, port),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -92,7 +92,7 @@ def test_a_checkpoint_continues_in_another_number_of_processes(together: Path, t
         training.run(folder, checkpoint_seconds=-1.0, progress=Killer("stage1", 6))
     assert _numbers(folder)["step"] == 5
     _killed_in_two(tmp_path, "lead-byol", "stage1", 4)
-    assert _numbers(folder)["step"] == 8
+    assert _numbers(folder)["step"] in (8, 9)  # the first process may have saved the step before it noticed
     training.run(folder)
     _assert_same_curve(folder, together / "lead-byol")
 
