@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.checkpoint import load_state
 from bench.distributed import Place, process_count, team_of
 from bench.errors import BenchError
 from bench.training_cost import read_cost
@@ -91,10 +93,12 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_faces(tmp_path_factory.mktemp("faces"))
 
 
-def _command(faces: Path, output: Path, *more: str) -> list[str]:
+def _command(faces: Path, output: Path, *more: str, recipe: str = "") -> list[str]:
+    """``recipe`` takes the place of the little world's option of that name."""
     words = ["pretrain", "--method", "lead", "--dataset", f"coco:{faces}", "--output", str(output)]
     words += [word for option in TINY_NETWORK for word in ("-M", option)]
-    words += [word for option in TINY_RECIPE for word in ("-R", option)]
+    kept = [option for option in TINY_RECIPE if option.partition("=")[0] != recipe.partition("=")[0]]
+    words += [word for option in (*kept, *filter(None, [recipe])) for word in ("-R", option)]
     return [*words, "--precision", "float32", "--device", "cpu", *more]
 
 
@@ -125,14 +129,14 @@ def test_torchrun_trains_writes_once_and_finds_it_again(faces: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("recipe", "message"),
     [
-        (["-R", "batch_sise=4"], "batch_sise"),
-        (["-R", "batch_size=2"], "a batch of 2 cannot be shared by 3 processes"),
+        ("batch_sise=4", "has no option 'batch_sise'"),
+        ("batch_size=2", "a batch of 2 cannot be shared by 3 processes"),
     ],
 )
-def test_a_mistake_is_told_once(faces: Path, tmp_path: Path, more: list[str], message: str) -> None:
-    results = finish(start(3, "bench", _command(faces, tmp_path, "--quiet", *more)))
+def test_a_mistake_is_told_once(faces: Path, tmp_path: Path, recipe: str, message: str) -> None:
+    results = finish(start(3, "bench", _command(faces, tmp_path, "--quiet", recipe=recipe)))
     assert [status for status, _, _ in results] == [1, 1, 1]
     told = "".join(errors for _, _, errors in results)
     assert told.count(message) == 1
@@ -141,17 +145,20 @@ def test_a_mistake_is_told_once(faces: Path, tmp_path: Path, more: list[str], me
 
 
 def test_ctrl_c_keeps_the_step_that_all_have_finished(faces: Path, tmp_path: Path) -> None:
-    job = _torchrun(_command(faces, tmp_path, "--quiet", "-R", "stage1_epochs=100000"))
-    log = tmp_path / "stage1.state.safetensors"
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "job.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)
+    endless = _command(faces, tmp_path, "--quiet", "--snapshot-every", "2", recipe="stage1_epochs=10000")
+    job = _torchrun(endless)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "snapshots" / "stage1-000002.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     job.send_signal(signal.SIGINT)
     [(_, printed, errors)] = finish([job])
-    assert log.is_file(), errors
     assert errors.count("interrupted; the same command continues where it stopped") == 1
     assert printed == ""
+    found = load_state(tmp_path / "stage1.state.safetensors", {}, None)
+    assert found is not None
+    with (tmp_path / "log.csv").open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == found["step"] >= 2
 
 
 def test_processes_that_see_other_data_do_not_train(faces: Path, tmp_path: Path) -> None:
