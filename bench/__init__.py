@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from bench.report import Report as Report
     from bench.report import ReportOutput as ReportOutput
     from bench.report import Runs as Runs
+    from bench.samples import Ratio as Ratio
+    from bench.samples import Samples as Samples
     from bench.sharing import share as share
     from bench.sharing import share_mean as share_mean
     from bench.store import RunStore as RunStore
@@ -74,6 +76,7 @@ _HOME = {
     "PretrainJob": "method",
     "Protocol": "protocol",
     "ProtocolOptions": "protocol",
+    "Ratio": "samples",
     "Recipe": "method",
     "Report": "report",
     "ReportOutput": "report",
@@ -84,6 +87,7 @@ _HOME = {
     "share": "sharing",
     "share_mean": "sharing",
     "Sample": "landmarks",
+    "Samples": "samples",
     "Stage": "training",
     "SurfaceMap": "surfaces",
     "Table": "tables",
@@ -113,6 +117,7 @@ __all__ = [
     "PretrainJob",
     "Protocol",
     "ProtocolOptions",
+    "Ratio",
     "Recipe",
     "Report",
     "ReportOutput",
@@ -120,6 +125,7 @@ __all__ = [
     "RunStore",
     "Runs",
     "Sample",
+    "Samples",
     "Stage",
     "SurfaceMap",
     "Table",

@@ -112,6 +112,11 @@ class LoadedSplit:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of ``images``."""
+        return (self.images.shape[-2], self.images.shape[-1])
+
     def take(self, indices: list[int]) -> LoadedSplit:
         """Some of the samples, in the given order."""
         index = torch.as_tensor(indices, dtype=torch.long)

@@ -142,6 +142,8 @@ class Method(ABC):
         default_preset: What ``bench run`` trains, once, where no weights are given or shipped; None: no training.
         shipped_presets: Presets whose weights may lie in :meth:`weights_folder`; where no weights are given,
             ``bench run`` takes those of the first one that does.
+        rehearsal: Options that make the network small and a recipe of a few steps a stage on 24 images, with which
+            ``bench doctor`` and the conformance suite go through it in seconds; None: its training is not checked.
     """
 
     name: ClassVar[str]
@@ -153,6 +155,7 @@ class Method(ABC):
     variants: ClassVar[dict[str, Preset]] = {}
     default_preset: ClassVar[str | None] = None
     shipped_presets: ClassVar[tuple[str, ...]] = ()
+    rehearsal: ClassVar[Preset | None] = None
     stages: ClassVar[tuple[str, ...]] = ()
     checkpoint_formats: ClassVar[tuple[CheckpointFormat, ...]] = ()
     fetches_weights: ClassVar[bool] = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,17 @@ class NetworkRequest:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network, ready to be measured, and what its record says of it."""
+    """A network, ready to be measured, and what its record says of it.
+
+    Attributes:
+        origin: How its weights were trained, as far as they tell.
+    """
 
     extractor: FeatureExtractor
     options: dict[str, Any]
     sha256: str
     label: str
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def open_network(request: NetworkRequest, device: torch.device, progress: Progress) -> Network:
@@ -91,14 +96,14 @@ def open_network(request: NetworkRequest, device: torch.device, progress: Progre
         weights = open_weights(request.checkpoint, method, request.options)
         return _assemble(request, device, weights, weights.options)
     if not request.weights_matter:
-        return _assemble(request, device, None, _default_architecture(request))
+        return _assemble(request, device, None, _architecture(request))
     found = _own_weights(request, progress)
     return _assemble(request, device, found, found.options if found is not None else {})
 
 
 def planned_network(request: NetworkRequest) -> FeatureExtractor:
     """The network that :func:`open_network` will fill after something long: for checks that need no weights."""
-    return request.method.build(_options(request, _default_architecture(request)))
+    return request.method.build(_options(request, _architecture(request)))
 
 
 def _own_weights(request: NetworkRequest, progress: Progress) -> Weights | None:
@@ -113,10 +118,13 @@ def _own_weights(request: NetworkRequest, progress: Progress) -> Weights | None:
     return _trained_once(request, progress) if method.default_preset is not None else None
 
 
-def _default_architecture(request: NetworkRequest) -> dict[str, Any]:
+def _architecture(request: NetworkRequest) -> dict[str, Any]:
+    return default_architecture(request.method, request.shipped)
+
+
+def default_architecture(method: Method, shipped_preset: str | None = None) -> dict[str, Any]:
     """That of the weights which are taken where none are given; without any, the method's defaults."""
-    method = request.method
-    shipped = shipped_entry(method, request.shipped)
+    shipped = shipped_entry(method, shipped_preset)
     if shipped is not None:
         return shipped.options
     preset = method.presets.get(method.default_preset or "")
@@ -142,7 +150,8 @@ def _assemble(
         sha256, label = weights.sha256, weights.label
     else:
         sha256, label = state_sha256(extractor), method.untrained_label(options)
-    return Network(extractor.to(device).eval(), method.describe(options), sha256, label)
+    origin = weights.origin if weights is not None and request.weights_matter else {}
+    return Network(extractor.to(device).eval(), method.describe(options), sha256, label, origin)
 
 
 def _trained_once(request: NetworkRequest, progress: Progress) -> Weights:

@@ -160,7 +160,9 @@ def _pretrain(request: PretrainRequest, progress: Progress, team: Team) -> Path:
             "images": len(images),
             "preset": request.preset,
             "variant": request.variant,
-            "initial": {"sha256": initial.sha256, "label": initial.label} if initial else None,
+            "initial": {"sha256": initial.sha256, "label": initial.label, **initial.origin}
+            if initial
+            else None,
             "recipe": identity["recipe"],
             "seed": request.seed,
             "precision": precision,

@@ -6,19 +6,27 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from bench.context import EvaluationData, RunContext
+    from bench.context import Arrays, EvaluationData, RunContext
     from bench.features import Capability, FeatureExtractor
     from bench.landmarks import LandmarkDataset
+    from bench.record import RunRecord
+    from bench.samples import Samples
 
 Role = Literal["train", "validation", "test"]
 Direction = Literal["lower", "higher"]
 Scalar = str | int | float | bool
+
+
+class NothingStoredError(BenchError):
+    """A protocol stores nothing from which its values could be computed again."""
 
 
 class ProtocolOptions(BaseModel):
@@ -57,6 +65,8 @@ class MetricValue:
         low, high: 95 % bootstrap interval over images (None where it does not apply).
         std: Standard deviation over draws (ddof = 1), where the protocol draws.
         count: Number of images (or pairs) that the value is the mean of.
+        samples: What the value is computed from, sample by sample, in the order of ``Protocol.sample_ids``; None where
+            nothing is sampled. Not stored: :meth:`Protocol.score` gives it again.
     """
 
     metric: str
@@ -66,6 +76,7 @@ class MetricValue:
     high: float | None = None
     std: float | None = None
     count: int | None = None
+    samples: Samples | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -142,6 +153,47 @@ class Protocol(ABC):
         self, extractor: FeatureExtractor, data: EvaluationData, options: Any, run: RunContext
     ) -> Measurement:
         """Measure. Equal inputs give equal numbers, whatever the batch size or the number of workers."""
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        """All values again, from the stored per-sample arrays of a run of this version; the network is not needed.
+
+        :meth:`measure` gets its values by the same code, so that they are equal to the last digit.
+
+        Raises:
+            NothingStoredError: where the protocol stores nothing to compute them from.
+            BenchError: where an array is missing.
+        """
+        del arrays, record
+        raise NothingStoredError(
+            f"protocol {self.name!r} stores nothing that its values could be computed from again",
+            hint=f"Measure again: bench run --protocol {self.name} --force",
+        )
+
+    def options_of(self, record: RunRecord) -> Any:
+        """The options that a record states.
+
+        Raises:
+            BenchError: where they are not options of this protocol.
+        """
+        try:
+            return self.Options.model_validate(record.protocol.options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BenchError(
+                f"protocol {self.name!r} does not have the options that the run states: "
+                f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+                hint="It was measured by another version; measure it again.",
+            ) from error
+
+    def sample_ids(self, arrays: Arrays) -> tuple[str, ...]:
+        """What is sampled, in the order of the stored arrays: image ids; overridden where it is something else.
+
+        Raises:
+            BenchError: where they are not stored.
+        """
+        if "ids" not in arrays:
+            raise BenchError(f"a run of protocol {self.name!r} stores no sample ids")
+        return tuple(str(name) for name in arrays["ids"])
 
     @classmethod
     def metric(cls, name: str) -> MetricSpec:

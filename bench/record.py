@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+import sys
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
+"""Of the shape that is written. Older ones are migrated when they are read, see ``bench.migrations``."""
+
+IDENTITY_VERSION = 1
+"""Of what an id is the hash of. A new shape of records leaves it alone, so that old records keep their ids; raised,
+it would orphan every record that was ever written."""
+
+Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""What other programs can read, too."""
+
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+"""What tables print: a control character could rewrite the reader's terminal."""
 
 FeatureType = Literal["float32", "float16"]
 
@@ -24,63 +36,74 @@ class _Part(BaseModel):
 class MethodPart(_Part):
     """Which method, built how, with which weights."""
 
-    name: str
+    name: Text
     options: dict[str, Any]
-    weights_sha256: str
-    weights_label: str = Field(description="One line: which weights, trained on what.")
-    feature_dim: int
+    weights_sha256: Text
+    weights_label: Text = Field(description="One line: which weights, trained on what.")
+    feature_dim: Integer
     feature_dtype: FeatureType = Field(default="float32", description="What features were rounded to.")
 
 
 class ProtocolPart(_Part):
     """Which protocol, fully resolved."""
 
-    name: str
-    version: int
-    preset: str
+    name: Text
+    version: Integer
+    preset: Text
     options: dict[str, Any]
-    baselines: list[str] = Field(default=[], description="Methods without learning to compare with.")
+    baselines: list[Text] = Field(default=[], description="Methods without learning to compare with.")
 
 
 class DatasetPart(_Part):
     """Which data, by content."""
 
-    name: str
+    name: Text
     tier: Literal["procedural", "own", "published"]
     options: dict[str, Any]
     preprocessing: dict[str, Any]
-    splits: dict[str, str] = Field(description="Role (train, validation, test) -> name of the split.")
-    fingerprints: dict[str, str] = Field(description="Role -> fingerprint of the split's content.")
-    counts: dict[str, int] = Field(description="Role -> number of samples.")
-    landmarks: int
+    splits: dict[Text, Text] = Field(description="Role (train, validation, test) -> name of the split.")
+    fingerprints: dict[Text, Text] = Field(description="Role -> fingerprint of the split's content.")
+    counts: dict[Text, Integer] = Field(description="Role -> number of samples.")
+    landmarks: Integer
 
 
 class MetricPart(_Part):
     """One value with its declaration."""
 
-    metric: str
-    condition: dict[str, str | int | float | bool]
+    metric: Text
+    condition: dict[Text, Text | Integer | float | bool]
     value: float
     low: float | None = None
     high: float | None = None
     std: float | None = None
-    count: int | None = None
-    unit: str
+    count: Integer | None = None
+    unit: Text
     direction: Literal["lower", "higher"]
-    definition: str
-    averaging: str
+    definition: Text
+    averaging: Text
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Ten thousand records hold hundreds of thousands of values: share what is the same in all of them."""
+        del context
+        fields = self.__dict__
+        fields["definition"], fields["averaging"] = sys.intern(self.definition), sys.intern(self.averaging)
+        # pydantic's note of which fields were given; as large as the values themselves
+        object.__setattr__(self, "__pydantic_fields_set__", _METRIC_FIELDS)
+
+
+_METRIC_FIELDS = set(MetricPart.model_fields)
 
 
 class RunRecord(_Part):
     """The record of one cell: method x weights x data set x protocol x seed."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     status: Literal["ok", "failed"]
     reason: str | None = None
     method: MethodPart
     protocol: ProtocolPart
     dataset: DatasetPart | None = Field(default=None, description="None: the protocol reads no images.")
-    seed: int
+    seed: Integer
     metrics: list[MetricPart] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -88,7 +111,7 @@ class RunRecord(_Part):
     def identity(self) -> dict[str, Any]:
         """Everything that could change the numbers, and nothing else."""
         return {
-            "schema_version": self.schema_version,
+            "schema_version": IDENTITY_VERSION,
             # Only where it is not the default: records from before there was a choice keep their ids.
             "method": self.method.model_dump(
                 mode="json",

@@ -26,6 +26,7 @@ class Outcome:
     Attributes:
         unit: Of our metric.
         record: Id of the record that the number is from.
+        parts: The record's values that the number is made of.
     """
 
     cell: Cell
@@ -33,6 +34,7 @@ class Outcome:
     ours: Ours | None = None
     unit: str = ""
     record: str | None = None
+    parts: tuple[MetricPart, ...] = ()
 
 
 def reproduce(plan: Plan, request: ReproductionRequest, progress: Progress) -> tuple[Outcome, ...]:
@@ -97,18 +99,30 @@ def _outcome(planned: PlannedCell, found: RunRecord | BenchError | None) -> Outc
     if planned.missing:
         needs = tuple(f"{need.kind} {need.name}" for need in planned.missing)
         return Outcome(cell, Verdict("missing", reasons=needs))
-    if found is None or cell.run is None:
+    if found is None:
         return Outcome(cell, Verdict("not comparable", reasons=planned.barriers))
+    return outcome_of(cell, found, planned.barriers)
+
+
+def outcome_of(cell: Cell, found: RunRecord, barriers: Sequence[str]) -> Outcome:
+    """The cell's number in a record, judged.
+
+    Args:
+        barriers: Why the two cannot be compared, as far as it is known.
+    """
+    if cell.run is None:
+        return Outcome(cell, Verdict("not comparable", reasons=tuple(barriers)))
     parts = [_value(found, cell.run.metric, condition) for condition in (cell.run.condition, *cell.run.also)]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         wanted = ", ".join(f"{key} {value}" for key, value in cell.run.condition.items())
         reason = f"the run reports no {cell.run.metric}" + (f" for {wanted}" if wanted else "")
         # With other data, another set of landmarks or too few images may be why.
-        kind: Kind = "not comparable" if planned.barriers else "failed"
-        return Outcome(cell, Verdict(kind, reasons=(*planned.barriers, reason)), record=found.id)
+        kind: Kind = "not comparable" if barriers else "failed"
+        return Outcome(cell, Verdict(kind, reasons=(*barriers, reason)), record=found.id)
     ours = _ours(known, cell.run.scale)
-    return Outcome(cell, judge(cell.value, cell.std, ours, planned.barriers), ours, known[0].unit, found.id)
+    verdict = judge(cell.value, cell.std, ours, barriers)
+    return Outcome(cell, verdict, ours, known[0].unit, found.id, tuple(known))
 
 
 def _value(record: RunRecord, metric: str, condition: Mapping[str, Scalar]) -> MetricPart | None:

@@ -14,7 +14,7 @@ from filelock import FileLock
 from bench import provenance, registry
 from bench.allocator import retain_heap
 from bench.context import EvaluationData, RunContext
-from bench.errors import BenchError, did_you_mean
+from bench.errors import BenchError
 from bench.feature_cache import FeatureCache
 from bench.features import FeatureExtractor
 from bench.files import require_writable
@@ -34,8 +34,9 @@ from bench.opening import (
 )
 from bench.precision import forbid_tf32
 from bench.progress import Progress
-from bench.protocol import Measurement, MetricValue, Protocol, ProtocolOptions, Role
-from bench.record import DatasetPart, FeatureType, MethodPart, MetricPart, ProtocolPart, RunRecord
+from bench.protocol import Measurement, Protocol, ProtocolOptions, Role
+from bench.record import DatasetPart, FeatureType, MethodPart, ProtocolPart, RunRecord
+from bench.scoring import declared
 from bench.store import RunStore
 
 
@@ -169,6 +170,8 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         record.provenance = provenance.collect(
             device=device, batch_size=request.batch_size, command=sys.argv, precision="float32"
         )
+        if network.origin:
+            record.provenance["weights"] = network.origin
         try:
             with context.phase("total"):
                 measurement = protocol.measure(network.extractor, data, options, context)
@@ -276,31 +279,8 @@ def _finish(
     provenance_part = {**record.provenance, "seconds": {k: round(v, 3) for k, v in context.seconds.items()}}
     return record.model_copy(
         update={
-            "metrics": [_declare(value, protocol) for value in measurement.values],
+            "metrics": declared(measurement.values, protocol),
             "notes": list(measurement.notes),
             "provenance": provenance_part,
         }
-    )
-
-
-def _declare(value: MetricValue, protocol: Protocol) -> MetricPart:
-    known = {spec.name: spec for spec in protocol.metrics}
-    if value.metric not in known:
-        raise BenchError(
-            f"protocol {protocol.name!r} reports {value.metric!r}, which it does not declare",
-            hint=did_you_mean(value.metric, known),
-        )
-    spec = known[value.metric]
-    return MetricPart(
-        metric=value.metric,
-        condition=dict(value.condition),
-        value=value.value,
-        low=value.low,
-        high=value.high,
-        std=value.std,
-        count=value.count,
-        unit=spec.unit,
-        direction=spec.direction,
-        definition=spec.definition,
-        averaging=spec.averaging,
     )

@@ -119,23 +119,34 @@ def shipped_entry(method: Method, preset: str | None = None) -> ShippedWeights |
     Raises:
         BenchError: as :func:`read_manifest`; for a preset that is asked for and not shipped.
     """
-    if preset is not None and preset not in method.shipped_presets:
+    entries = shipped_entries(method)
+    if preset is None:
+        return next(iter(entries), None)
+    if preset not in method.shipped_presets:
         raise BenchError(
             f"method {method.name!r} ships no weights of preset {preset!r}",
             hint=did_you_mean(preset, method.shipped_presets),
         )
-    presets = method.shipped_presets if preset is None else (preset,)
-    if not presets:
-        return None
-    manifest = read_manifest(method.weights_folder())
-    found = (manifest.find(method.name, name) for name in presets)
-    entry = next((entry for entry in found if entry is not None), None)
-    if entry is None and preset is not None:
+    entry = next((entry for entry in entries if entry.preset == preset), None)
+    if entry is None:
         raise BenchError(
             f"the weights of {method.name!r}, preset {preset!r}, are not installed",
             hint=f"Train them: bench pretrain --method {method.name} --preset {preset}",
         )
     return entry
+
+
+def shipped_entries(method: Method) -> tuple[ShippedWeights, ...]:
+    """What the manifest says of all weights that ship with a method, in the order of its presets.
+
+    Raises:
+        BenchError: as :func:`read_manifest`.
+    """
+    if not method.shipped_presets:
+        return ()
+    manifest = read_manifest(method.weights_folder())
+    found = (manifest.find(method.name, preset) for preset in method.shipped_presets)
+    return tuple(entry for entry in found if entry is not None)
 
 
 def read_shipped(method: Method, preset: str | None = None) -> Weights | None:

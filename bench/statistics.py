@@ -42,7 +42,7 @@ def bootstrap_interval(
     _check_amounts(resamples, level)
     draws = _draws(len(total), resamples, seed, elements=len(total))
     ratios = np.concatenate([total[drawn].sum(1) / weight[drawn].sum(1) for drawn in draws])
-    low, high = _percentiles(ratios, level)
+    low, high = percentiles(ratios, level)
     return float(low), float(high)
 
 
@@ -77,14 +77,24 @@ def bootstrap_intervals(
     if not len(flat):
         raise BenchError("a bootstrap needs at least one image in which something is counted")
     found = []
-    for drawn in _draws(len(flat), resamples, seed, elements=max(flat.shape)):
-        # How often each image was drawn, times its table: one product sums all resamples.
-        rows = np.arange(len(drawn))[:, None] * len(flat) + drawn
-        times = np.bincount(rows.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        sums = times.astype(np.float64) @ flat
-        found.append(statistics(sums.reshape(-1, *parts.shape[1:])))
-    low, high = _percentiles(np.concatenate(found), level)
+    for times in resampled_times(len(flat), resamples, seed, elements=max(flat.shape)):
+        found.append(statistics((times @ flat).reshape(-1, *parts.shape[1:])))
+    low, high = percentiles(np.concatenate(found), level)
     return low, high
+
+
+def resampled_times(size: int, resamples: int, seed: int, elements: int) -> Iterator[NDArray[np.float64]]:
+    """How often each of ``size`` samples is drawn in some resamples after another, (R, size).
+
+    A product with what each sample adds to a sum gives the sums of all resamples. Equal seeds and sizes draw alike,
+    by :func:`bootstrap_interval` too.
+
+    Args:
+        elements: Numbers that a resample takes in memory.
+    """
+    for drawn in _draws(size, resamples, seed, elements):
+        rows = np.arange(len(drawn))[:, None] * size + drawn
+        yield np.bincount(rows.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
 
 
 def _draws(size: int, resamples: int, seed: int, elements: int) -> Iterator[NDArray[np.int64]]:
@@ -99,8 +109,8 @@ def _draws(size: int, resamples: int, seed: int, elements: int) -> Iterator[NDAr
         yield generator.integers(size, size=(min(chunk, resamples - start), size))
 
 
-def _percentiles(values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """(R, ...) -> (2, ...)."""
+def percentiles(values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+    """Both ends of the percentile interval: (R, ...) -> (2, ...), interpolated linearly between ordered resamples."""
     tail = (1 - level) / 2
     ends: NDArray[np.float64] = np.quantile(values, [tail, 1 - tail], axis=0)
     return ends

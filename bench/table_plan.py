@@ -172,14 +172,14 @@ def _planned(
     barriers = (
         *cell.barriers,
         *_data_barriers(run, request, data, protocol),
-        *(_weights_barriers(weights, origins[weights.name]) if weights and weights.name in origins else ()),
+        *(weights_barriers(weights, origins[weights.name]) if weights and weights.name in origins else ()),
     )
     if isinstance(found, Need) or missing:
         return PlannedCell(cell, missing=tuple(dict.fromkeys(missing)), barriers=barriers)
     trainings = tuple(one for one in trained if isinstance(one, PlannedTraining))
     return PlannedCell(
         cell,
-        request=_run_request(run, request, found, checkpoint),
+        request=run_request(run, request, found, checkpoint),
         trainings=trainings,
         barriers=(*barriers, *_training_barriers(trainings, request)),
     )
@@ -226,7 +226,7 @@ def _training_barriers(trainings: Sequence[PlannedTraining], request: Reproducti
     )
 
 
-def _weights_barriers(weights: Training, found: Mapping[str, Any]) -> tuple[str, ...]:
+def weights_barriers(weights: Training, found: Mapping[str, Any]) -> tuple[str, ...]:
     """Why weights that are given are not those that the table is about, as far as they tell."""
     if "format" in found:  # converted from official ones
         return ()
@@ -242,9 +242,10 @@ def _weights_barriers(weights: Training, found: Mapping[str, Any]) -> tuple[str,
     return tuple(barriers)
 
 
-def _run_request(
+def run_request(
     run: CellRun, request: ReproductionRequest, dataset: DatasetRequest, checkpoint: Path | None
 ) -> RunRequest:
+    """What is run for a cell: by the paper's settings, or those of the preset that was asked for."""
     paper = request.preset == PAPER
     is_own = run.dataset is not None and parse_dataset(dataset.spec)[0] == run.dataset
     return RunRequest(

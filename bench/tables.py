@@ -75,6 +75,7 @@ class CellRun:
         condition: Of the metric's value; it may have further keys where only one value fits.
         also: Conditions of further values: the cell is the mean of all, e.g. of the left and the right wrist.
         scale: Printed number = scale times ours, e.g. 100 where the paper prints percent of a share.
+        free_options: Of the protocol: those that leave this number as it is.
     """
 
     method: str
@@ -95,6 +96,7 @@ class CellRun:
     paper_options: tuple[str, ...] = ()
     weights: Training | None = None
     scale: float = 1.0
+    free_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,13 @@ class Paper(ABC):
         name: First author and year, as before the colon of a table's name.
         summary: One line.
         reference: Authors, title, where it appeared.
+        cited_as: The same in short, as before a table's number; empty: the reference.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     reference: ClassVar[str]
+    cited_as: ClassVar[str] = ""
 
     @abstractmethod
     def tables(self) -> tuple[Table, ...]:
@@ -181,6 +185,24 @@ def all_tables() -> Iterator[Table]:
     """The tables of all papers."""
     for paper in registry.names("tables"):
         yield from _tables_of(paper)
+
+
+def citation(table: Table) -> str:
+    """Paper and table in short, e.g. ``Karmali et al., WACV 2022, Table 5``."""
+    paper, _, name = table.name.partition(":")
+    found: type[Paper] = registry.load("tables", paper)
+    return f"{found.cited_as or found.reference}, {_place(name)}"
+
+
+def _place(name: str) -> str:
+    """``supp-table4`` -> ``supplement, Table 4``."""
+    supplement = "supplement, " if name.startswith("supp-") else ""
+    kinds = {"table": "Table ", "fig": "Figure ", "sec": "Section "}
+    rest = name.removeprefix("supp-")
+    for kind, word in kinds.items():
+        if rest.startswith(kind) and rest[len(kind) :][:1].isdigit():
+            return supplement + word + rest.removeprefix(kind)
+    return supplement + rest.replace("-", " ")
 
 
 def _tables_of(paper: str) -> tuple[Table, ...]:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.files import write_atomically
+from bench.record import content_hash
 
 _KEY = "bench"
 
@@ -59,6 +60,16 @@ class Weights:
         if "stage" in p:
             parts.append(f"{p['stage']}" + (f", step {p['step']}" if p.get("step", -1) >= 0 else ""))
         return ", ".join(parts)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What tells this training from others, for the records of what it is measured with; the recipe is a hash."""
+        told = {key: self.provenance[key] for key in _ORIGIN if self.provenance.get(key) is not None}
+        recipe = self.provenance.get("recipe")
+        return told | ({} if recipe is None else {"recipe": content_hash(recipe)})
+
+
+_ORIGIN = ("preset", "variant", "dataset", "images", "share", "seed", "initial", "format", "files")
 
 
 def save_weights(

@@ -88,6 +88,14 @@ class ContrastLandmarks(Method):
     Recipe = ContrastRecipe
     default_preset = "tiny"
     shipped_presets = ("shipped-faces",)
+    rehearsal = Preset(
+        "For the conformance suite.",
+        options={"backbone": "resnet18", "width": 8, "features": "projected", "dim": 6},
+        recipe={
+            "image_size": 40, "margin": 4, "batch_size": 8, "groups": 2, "queue": 20, "stage1_epochs": 1,
+            "stage2_batch_size": 8, "stage2_epochs": 1,
+        },
+    )  # fmt: skip
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("ResNet-50, 96 px, 800 epochs of CelebA: days on four GPUs."),
         "small": Preset(

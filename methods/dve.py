@@ -112,6 +112,11 @@ class DVE(Method):
     Recipe = DVERecipe
     default_preset = "tiny"
     shipped_presets = ("shipped-faces",)
+    rehearsal = Preset(
+        "For the conformance suite.",
+        options={"network": "smallnet", "dim": 8},
+        recipe={"image_size": 36, "margin": 4, "pairs": 8, "epochs": 1},
+    )
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("Hourglass, 96 px, 100 epochs of CelebA: days on one GPU."),
         "small": Preset(

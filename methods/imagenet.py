@@ -20,7 +20,7 @@ from torchvision.models import ResNet18_Weights, ResNet50_Weights
 from bench.errors import BenchError
 from bench.features import FeatureExtractor, FeatureMap
 from bench.files import cache_folder, require_writable
-from bench.method import CheckpointFormat, Method, MethodOptions, Translation
+from bench.method import CheckpointFormat, Method, MethodOptions, Preset, Translation
 from bench.progress import Progress
 from methods.colour import IMAGENET_MEAN, IMAGENET_STD, NormaliseColours
 from methods.networks.resnet import ResNet, hypercolumn_levels, match_memory_format
@@ -91,6 +91,7 @@ class ImageNet(Method):
     reference = "Rows 'ImageNet' of Cheng et al. 2021, supplement, tables 4 and 5; He et al., CVPR 2016"
     Options = ImageNetOptions
     fetches_weights = True
+    rehearsal = Preset("For the conformance suite.", options={"backbone": "resnet18"})
     checkpoint_formats = (
         CheckpointFormat(
             name="torchvision",

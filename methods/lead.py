@@ -59,6 +59,14 @@ class LEAD(Method):
     Recipe = LEADRecipe
     default_preset = "tiny"
     shipped_presets = ("shipped-faces",)
+    rehearsal = Preset(
+        "For the conformance suite.",
+        options={"backbone": "resnet18", "width": 8, "dim": 8, "fpn_width": 8, "fpn_merged": 8},
+        recipe={
+            "image_size": 32, "view_size": 32, "stage2_view_size": 32, "batch_size": 8, "stage2_batch_size": 8,
+            "stage1_epochs": 1, "stage2_epochs": 1, "head_hidden": 16, "head_dim": 8, "projection_dim": 8,
+        },
+    )  # fmt: skip
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("ResNet-50, 96 px, 200 + 20 epochs of CelebA: days on one GPU."),
         "small": Preset(

@@ -167,6 +167,14 @@ class Rahaman(Method):
     Recipe = RahamanRecipe
     default_preset = "tiny"
     shipped_presets = ("shipped-faces", "shipped-faces-end-to-end")
+    rehearsal = Preset(
+        "For the conformance suite.",
+        options={"widths": (4, 4, 6, 8), "dim": 8, "landmarks": 5},
+        recipe={
+            "image_size": 16, "step1_epochs": 1, "step1_batch_size": 8, "step2_epochs": 1, "step2_batch_size": 8,
+            "locations": 12, "diversity_patch": 2,
+        },
+    )  # fmt: skip
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("128 px, 50 landmarks, 20 + 20 epochs: for a GPU."),
         "small": Preset(
@@ -176,9 +184,9 @@ class Rahaman(Method):
         ),
         "shipped-faces": Preset("As small, of synthetic-faces: the weights that ship.", _NARROW, _SMALL),
         "shipped-faces-end-to-end": Preset(
-            "F not pre-trained (table 6), as many epochs in all as shipped-faces: the baseline that ships.",
+            "F not pre-trained (table 6), trained by step 2 alone for 6 epochs: the baseline that ships.",
             _NARROW,
-            {**_SMALL, "end_to_end": True, "step2_epochs": _SMALL["step1_epochs"] + _SMALL["step2_epochs"]},
+            {**_SMALL, "end_to_end": True, "step2_epochs": 6},
         ),
         "tiny": Preset(
             "As small, but shorter: about 4 minutes on one core for some 5,000 images.",

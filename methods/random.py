@@ -12,7 +12,7 @@ from pydantic import Field
 from bench import registry
 from bench.errors import BenchError, did_you_mean
 from bench.features import FeatureExtractor
-from bench.method import Method, MethodOptions
+from bench.method import Method, MethodOptions, Preset
 from bench.opening import preset_of
 from bench.options import build_options
 from bench.seeds import seeded_initialisation
@@ -37,6 +37,13 @@ class Random(Method):
     summary = "The network of any method with its initial weights, batch norm in evaluation mode."
     reference = "Rows 'Random' of Cheng et al. 2021, supplement, tables 4 and 5"
     Options = RandomOptions
+    rehearsal = Preset(
+        "For the conformance suite.",
+        options={
+            "network": "lead",
+            "options": {"backbone": "resnet18", "width": 8, "dim": 8, "fpn_width": 8, "fpn_merged": 8},
+        },
+    )
 
     def build(self, options: RandomOptions) -> FeatureExtractor:
         method, resolved = _resolved(options)

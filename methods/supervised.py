@@ -156,6 +156,11 @@ class Supervised(Method):
     default_preset = "tiny"
     shipped_presets = ("shipped-faces",)
     stages = ("supervised: regression of the annotated landmarks under random warps",)
+    rehearsal = Preset(
+        "For the conformance suite.",
+        options={"network": "pooled", "landmarks": 5, "maps": 8, "input_size": 32},
+        recipe={"image_size": 32, "margin": 0, "batch_size": 8, "steps": 4},
+    )
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("Six convolutions, 80 px, 40,000 steps."),
         "small": Preset(

@@ -116,6 +116,11 @@ class Thewlis(Method):
     stages = ("landmarks: equivariant to warps of the image and apart from each other (equation 9)",)
     default_preset = "tiny"
     shipped_presets = ("shipped-faces",)
+    rehearsal = Preset(
+        "For the conformance suite.",
+        options={"landmarks": 4},
+        recipe={"image_size": 24, "margin": 4, "batch_size": 8, "epochs": 1, "final_epochs": 1, "patch": 2},
+    )
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset("50 landmarks, 80-pixel crops, 60 epochs of CelebA: for a GPU."),
         "small": Preset(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +13,22 @@ from bench.errors import BenchError
 from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
 from protocols.scores.metrics import Normaliser, PerPoint, nme_interocular, normaliser_lengths, point_errors
+from protocols.stored import schema_arrays
+
+
+class AnnotatedPoints(Protocol):
+    """What scores read of test images: a loaded split has it, and so has a run that stored it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def points(self) -> Tensor: ...
+    @property
+    def visible(self) -> Tensor: ...
+    @property
+    def schema(self) -> LandmarkSchema: ...
+    @property
+    def image_size(self) -> tuple[int, int]: ...
 
 
 def check_landmarks(data: EvaluationData) -> None:
@@ -62,7 +80,7 @@ def annotated_images(train: LoadedSplit) -> list[int]:
 # --- errors in parts of the distance that normalises ---------------------------------------------------------
 
 
-def has_normaliser(test: LoadedSplit) -> bool:
+def has_normaliser(test: AnnotatedPoints) -> bool:
     """Whether a distance that normalises errors is defined on any image."""
     if test.schema.normaliser is None:
         return False
@@ -70,7 +88,7 @@ def has_normaliser(test: LoadedSplit) -> bool:
     return bool(defined.any())
 
 
-def required_normaliser(split: LoadedSplit) -> Normaliser:
+def required_normaliser(split: AnnotatedPoints) -> Normaliser:
     schema: LandmarkSchema = split.schema
     if schema.normaliser is None:
         raise BenchError(
@@ -80,7 +98,7 @@ def required_normaliser(split: LoadedSplit) -> Normaliser:
     return schema.normaliser
 
 
-def errors_on(test: LoadedSplit, predictions: Tensor) -> PerPoint:
+def errors_on(test: AnnotatedPoints, predictions: Tensor) -> PerPoint:
     """Errors (N, K) of predictions (N, K, 2) in percent of the inter-ocular distance."""
     return nme_interocular(
         predictions.double(), test.points.double(), test.visible, required_normaliser(test)
@@ -96,21 +114,20 @@ def annotation_arrays(test: LoadedSplit) -> Arrays:
         "ids": np.array(test.ids),
         "targets": test.points.numpy(),
         "visible": test.visible.numpy(),
+        "image_size": np.array(test.image_size),
+        **schema_arrays(test.schema),
     }
 
 
 def error_arrays(test: LoadedSplit, predictions: Tensor) -> Arrays:
-    """What every metric of predictions (N, K, 2) can be recomputed from.
+    """Errors of predictions (N, K, 2) point by point, for whoever draws or tabulates them.
 
     Returns:
-        ``distances`` (N, K), pixels, 0 where not visible; ``image_size`` (height, width); and, where errors can be
-        normalised, ``errors`` (N, K), percent, with ``counted`` (N, K).
+        ``distances`` (N, K), pixels, 0 where not visible; and, where errors can be normalised, ``errors`` (N, K),
+        percent, with ``counted`` (N, K).
     """
     distances = point_errors(predictions.double(), test.points.double())
-    arrays = {
-        "distances": torch.where(test.visible, distances, 0.0).numpy(),
-        "image_size": np.array(test.images.shape[-2:]),
-    }
+    arrays = {"distances": torch.where(test.visible, distances, 0.0).numpy()}
     if has_normaliser(test):
         errors = errors_on(test, predictions)
         arrays |= {"errors": errors.values.numpy(), "counted": errors.counted.numpy()}

@@ -8,12 +8,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field, field_validator, model_validator
+from torch import Tensor
 
 from bench.context import Arrays, EvaluationData, RunContext
 from bench.features import Capability, FeatureExtractor
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
+from bench.record import RunRecord
 from protocols.annotations import (
+    AnnotatedPoints,
     annotated_images,
     annotation_arrays,
     check_landmarks,
@@ -24,6 +27,7 @@ from protocols.annotations import (
 )
 from protocols.heads.gradient_map import AdamSettings, FitsOnViews
 from protocols.heads.ridge import Floats, PointMap, fit_points
+from protocols.pictures.cases import draw_cases
 from protocols.scores.landmarks import (
     DETAIL_METRICS,
     LANDMARK_METRICS,
@@ -33,12 +37,14 @@ from protocols.scores.landmarks import (
     reported,
     scores,
 )
-from protocols.scores.metrics import normalised_errors, normaliser_lengths, point_errors
+from protocols.scores.metrics import PerPoint, normalised_errors, normaliser_lengths, point_errors
+from protocols.stored import StoredAnnotation, required_tensor
 from protocols.support import (
     check_counts,
     counts_that_fit,
     draw_seed,
     increasing,
+    predictions_by_count,
     skipped_notes,
     stacked_by_draw,
     support_order,
@@ -155,19 +161,45 @@ class Discovered(Protocol):
         learner = _Learner(
             train, test, _coordinates(found["train"]), _coordinates(found["test"]), options, fits
         )
-        forward, full = learner.forward(run.seed)
-        backward, reverse = learner.backward(run.seed)
-        limited, drawn = learner.limited(run.seed)
+        full, reverse, drawn = learner.forward(), learner.backward(), learner.limited(run.seed)
+        arrays = {**annotation_arrays(test), "discovered": found["test"], **full, **reverse, **drawn}
         return Measurement(
-            values=(*forward, *backward, *limited),
-            per_sample={**annotation_arrays(test), "discovered": found["test"], **full, **reverse, **drawn},
+            values=_values(arrays, options, run.seed),
+            per_sample=arrays,
             notes=(
                 *scoring_notes(train, test),
                 *skipped_notes(options.counts, train),
                 *learner.remarks,
             ),
-            pictures={"accuracy_curve": draw_curve(torch.from_numpy(full["predictions"]), test)},
+            pictures={
+                "accuracy_curve": draw_curve(torch.from_numpy(full["predictions"]), test),
+                **draw_cases(torch.from_numpy(full["predictions"]), test),
+            },
         )
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        return _values(arrays, self.options_of(record), record.seed)
+
+
+def _values(arrays: Arrays, options: DiscoveredOptions, seed: int) -> tuple[MetricValue, ...]:
+    test = StoredAnnotation.of(arrays)
+    predictions = required_tensor(arrays, "predictions")
+    values = list(reported([(*scores(predictions, test), *detailed_scores(predictions, test))], seed))
+    if "backward_predictions" in arrays:
+        reverse = required_tensor(arrays, "backward_predictions")
+        errors = _backward_errors(reverse, required_tensor(arrays, "discovered"), test)
+        values += reported([[Score(NME_BACKWARD.name, errors)]], seed)
+    for count, draws in predictions_by_count(arrays, options.counts).items():
+        values += reported([scores(each, test) for each in draws], seed, {"annotations": count})
+    return tuple(values)
+
+
+def _backward_errors(predictions: Tensor, discovered: Tensor, test: AnnotatedPoints) -> PerPoint:
+    """Of predictions of the discovered landmarks, (N, K, 2) both, on the images that show all annotated ones."""
+    counted = test.visible.all(1)[:, None].expand(predictions.shape[:2])
+    distances = torch.where(counted, point_errors(predictions.double(), discovered.double()), 0.0)
+    lengths, defined = normaliser_lengths(test.points.double(), required_normaliser(test), test.visible)
+    return normalised_errors(distances, counted, lengths, defined)
 
 
 def discover(extractor: FeatureExtractor, split: LoadedSplit, run: RunContext) -> np.ndarray[Any, Any]:
@@ -200,23 +232,21 @@ class _Learner:
     fits: FitsOnViews | None = None
     remarks: list[str] = field(default_factory=list)
 
-    def forward(self, seed: int) -> tuple[tuple[MetricValue, ...], Arrays]:
+    def forward(self) -> Arrays:
         """From all annotated images."""
         learned = self._fit(annotated_images(self.train), "all annotations")
         if not learned.determined:
             self.remarks.append(f"all annotated images: {self._least_norm}")
         predictions = torch.from_numpy(learned(self.unseen))
-        found = (*scores(predictions, self.test), *detailed_scores(predictions, self.test))
         arrays = {
-            "predictions": predictions.float().numpy(),
+            "predictions": predictions.numpy(),
             "weights": learned.weights,
             "origin": np.array(learned.origin),
         }
-        return reported([found], seed), arrays | error_arrays(self.test, predictions)
+        return arrays | error_arrays(self.test, predictions)
 
-    def limited(self, seed: int) -> tuple[tuple[MetricValue, ...], Arrays]:
+    def limited(self, seed: int) -> Arrays:
         """From support sets of each of the counts."""
-        values: list[MetricValue] = []
         arrays: Arrays = {}
         least_norm = []
         for count in counts_that_fit(self.options.counts, self.train):
@@ -229,27 +259,26 @@ class _Learner:
             ]
             least_norm += [str(count)] if not all(each.determined for each in learned) else []
             drawn = [torch.from_numpy(each(self.unseen)) for each in learned]
-            values += reported([scores(each, self.test) for each in drawn], seed, {"annotations": count})
             results = [
-                {"predictions": each.float().numpy(), "support_ids": np.array(self.train.take(support).ids)}
+                {"predictions": each.numpy(), "support_ids": np.array(self.train.take(support).ids)}
                 for each, support in zip(drawn, supports, strict=True)
             ]
             arrays |= stacked_by_draw(results, [error_arrays(self.test, each) for each in drawn], count)
         if least_norm:
             self.remarks.append(f"annotations = {', '.join(least_norm)}: {self._least_norm}")
-        return tuple(values), arrays
+        return arrays
 
-    def backward(self, seed: int) -> tuple[tuple[MetricValue, ...], Arrays]:
+    def backward(self) -> Arrays:
         """The discovered landmarks from the annotated ones, on the images that show all of these."""
         if not self.options.backward:
-            return (), {}
+            return {}
         whole, whole_test = self.train.visible.all(1), self.test.visible.all(1)
         if not whole.any() or not whole_test.any() or not has_normaliser(self.test):
             self.remarks.append(
                 f"{NME_BACKWARD.name} is not reported: it needs images that show all annotated landmarks, in both "
                 f"splits, and a distance that normalises errors"
             )
-            return (), {}
+            return {}
         examples = whole.numpy()
         targets = self.known[examples]
         learned = fit_points(
@@ -260,19 +289,13 @@ class _Learner:
         )
         # What is not visible may stand anywhere, and does not count.
         sources = torch.where(whole_test[:, None, None], self.test.points.double(), 0.0)
-        predictions = torch.from_numpy(learned(sources.numpy()))
-        counted = whole_test[:, None].expand(predictions.shape[:2])
-        distances = torch.where(counted, point_errors(predictions, torch.from_numpy(self.unseen)), 0.0)
-        lengths, defined = normaliser_lengths(
-            self.test.points.double(), required_normaliser(self.test), self.test.visible
-        )
-        errors = normalised_errors(distances, counted, lengths, defined)
-        arrays = {
-            "backward_predictions": predictions.float().numpy(),
+        predictions = learned(sources.numpy())
+        errors = _backward_errors(torch.from_numpy(predictions), torch.from_numpy(self.unseen), self.test)
+        return {
+            "backward_predictions": predictions,
             "backward_errors": errors.values.numpy(),
             "backward_counted": errors.counted.numpy(),
         }
-        return reported([[Score(NME_BACKWARD.name, errors)]], seed), arrays
 
     def _fit(self, examples: list[int], name: str) -> PointMap:
         """From the discovered to the annotated landmarks of some training images."""

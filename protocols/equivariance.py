@@ -19,11 +19,13 @@ from bench.errors import BenchError
 from bench.features import FeatureExtractor, FeatureMap
 from bench.geometry.elastic import STEEPEST, ElasticWarp
 from bench.loading import LoadedSplit
-from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
+from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
+from bench.record import RunRecord
 from bench.seeds import numpy_generator, torch_generator
 from protocols.pairs.correspondence import match
 from protocols.scores.equivariance import EQUIVARIANCE_METRICS, drawing, score
 from protocols.scores.metrics import point_errors
+from protocols.stored import required_array, schema_arrays, stored_schema
 
 _IMAGES_PER_STEP = 512
 _ON_THE_BORDER = 1e-6
@@ -138,14 +140,29 @@ class Equivariance(Protocol):
             parts.append(run.step(f"equivariance/images={start}", find))
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         side = split.images.shape[-1] - 2 * split.margin
-        width = options.scale_to or side
-        values = score(arrays, side=side, scale_to=width, max_distance=options.max_distance, seed=run.seed)
+        arrays |= {"image_size": np.array((side, side)), **schema_arrays(split.schema)}
+        values = _values(arrays, options, run.seed)
         return Measurement(
             values,
             arrays,
             _notes(arrays, options, side),
-            {"accuracy_curve": drawing(values, f"px of a {width}-px image")},
+            {"accuracy_curve": drawing(values, f"px of a {options.scale_to or side}-px image")},
         )
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        return _values(arrays, self.options_of(record), record.seed)
+
+
+def _values(arrays: Arrays, options: EquivarianceOptions, seed: int) -> tuple[MetricValue, ...]:
+    side = int(required_array(arrays, "image_size")[1])
+    return score(
+        arrays,
+        side=side,
+        scale_to=options.scale_to or side,
+        max_distance=options.max_distance,
+        seed=seed,
+        landmarks=stored_schema(arrays).names if options.points == "landmarks" else (),
+    )
 
 
 def _chosen(count: int, options: EquivarianceOptions, seed: int) -> list[int]:

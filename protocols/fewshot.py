@@ -15,6 +15,7 @@ from bench.context import Arrays, EvaluationData, RunContext
 from bench.features import FeatureExtractor, FeatureMap
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Role
+from bench.record import RunRecord
 from protocols.annotations import (
     annotation_arrays,
     check_landmarks,
@@ -31,12 +32,15 @@ from protocols.heads.regressor import (
     predicts_itself,
     validation_split,
 )
+from protocols.pictures.cases import draw_cases
 from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores
+from protocols.stored import StoredAnnotation
 from protocols.support import (
     check_counts,
     counts_that_fit,
     draw_seed,
     increasing,
+    predictions_by_count,
     skipped_notes,
     stacked_by_draw,
     support_order,
@@ -177,13 +181,11 @@ class FewShot(Protocol):
         validation = validation_split(options, data)
         learner = _Learner(extractor, train, test.images, validation, options, run)
         results_by_count: dict[str, list[Arrays]] = {}
-        values: list[MetricValue] = []
         per_sample = annotation_arrays(test)
         counts = counts_that_fit(options.counts, train)
         for count, results in learner.results(counts).items():
             results_by_count[f"annotations = {count}:"] = results
             drawn = [torch.from_numpy(result["predictions"]) for result in results]
-            values += reported([scores(each, test) for each in drawn], run.seed, {"annotations": count})
             per_sample |= stacked_by_draw(results, [error_arrays(test, each) for each in drawn], count)
         notes = (
             *scoring_notes(train, test),
@@ -193,7 +195,20 @@ class FewShot(Protocol):
             *chosen_notes(results_by_count, options, validation),
             *([_LAST_EPOCH] if options.recipe == "birds" and options.select_epoch == "last" else []),
         )
-        return Measurement(tuple(values), per_sample, notes)
+        most = results_by_count[f"annotations = {counts[-1]}:"][0]
+        pictures = draw_cases(torch.from_numpy(most["predictions"]), test)
+        return Measurement(_values(per_sample, options, run.seed), per_sample, notes, pictures)
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        return _values(arrays, self.options_of(record), record.seed)
+
+
+def _values(arrays: Arrays, options: FewShotOptions, seed: int) -> tuple[MetricValue, ...]:
+    test = StoredAnnotation.of(arrays)
+    values: list[MetricValue] = []
+    for count, draws in predictions_by_count(arrays, options.counts).items():
+        values += reported([scores(each, test) for each in draws], seed, {"annotations": count})
+    return tuple(values)
 
 
 @dataclass

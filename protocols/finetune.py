@@ -16,15 +16,18 @@ from bench.errors import BenchError
 from bench.features import FeatureExtractor, FeatureMap
 from bench.loading import LoadedSplit
 from bench.progress import Progress
-from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions, Role
+from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Role
+from bench.record import RunRecord
 from bench.seeds import derive_seed, torch_generator
 from protocols.annotations import annotation_arrays, check_landmarks, error_arrays, scoring_notes
 from protocols.heads.best_epoch import BestEpoch
 from protocols.heads.fitting import train
 from protocols.heads.regressor import RegressorOptions, chosen_notes, unit_factor, validation_split
 from protocols.heads.virtual_keypoints import VirtualKeypointRegressor, to_normalised, to_pixels
+from protocols.pictures.cases import draw_cases
 from protocols.regression import Regression
 from protocols.scores.landmarks import LANDMARK_METRICS, reported, scores, selection_score
+from protocols.stored import StoredAnnotation, required_tensor
 
 _SAVE_SECONDS = 120.0
 """Between two saved states, which here hold a whole network and its optimiser's."""
@@ -97,14 +100,24 @@ class Finetune(Protocol):
 
         result = run.step("finetune/result", compute)
         predictions = torch.from_numpy(result["predictions"])
+        arrays = {**annotation_arrays(test), **result, **error_arrays(test, predictions)}
         return Measurement(
-            values=reported([scores(predictions, test)], run.seed),
-            per_sample={**annotation_arrays(test), **result, **error_arrays(test, predictions)},
+            values=_values(arrays, run.seed),
+            per_sample=arrays,
             notes=(
                 *scoring_notes(train_split, test),
                 *chosen_notes({"": [result]}, options, validation),
             ),
+            pictures=draw_cases(predictions, test),
         )
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        return _values(arrays, record.seed)
+
+
+def _values(arrays: Arrays, seed: int) -> tuple[MetricValue, ...]:
+    predictions = required_tensor(arrays, "predictions")
+    return reported([scores(predictions, StoredAnnotation.of(arrays))], seed)
 
 
 class _NetworkAndRegressor:

@@ -19,7 +19,8 @@ from bench.context import Arrays, EvaluationData, RunContext
 from bench.errors import BenchError
 from bench.features import FeatureExtractor, FeatureMap
 from bench.loading import LoadedSplit
-from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions
+from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
+from bench.record import RunRecord
 from bench.seeds import numpy_generator, torch_generator
 from protocols.pairs.correspondence import Cells, describe, find
 from protocols.pairs.points import PairPoints, landmark_points, surface_points
@@ -33,8 +34,10 @@ from protocols.pairs.warped_pairs import (
     identity_pairs,
     warped_views,
 )
+from protocols.pictures.matches import SHOWN, draw_features, draw_pairs
 from protocols.scores.matching import METRICS, PointKind, left_out, score
 from protocols.scores.metrics import point_errors
+from protocols.stored import required_array, schema_arrays, stored_schema
 
 
 class MatchingOptions(ProtocolOptions):
@@ -122,14 +125,29 @@ class Matching(Protocol):
         self, extractor: FeatureExtractor, data: EvaluationData, options: MatchingOptions, run: RunContext
     ) -> Measurement:
         pairs = _choose_pairs(data.test, options, run.seed)
-        arrays = _match_pairs(extractor, data.test, pairs, options, run)
         side = data.test.images.shape[-1] - 2 * data.test.margin
+        arrays = {
+            **_match_pairs(extractor, data.test, pairs, options, run),
+            **schema_arrays(data.test.schema),
+            "image_size": np.array((side, side)),
+        }
         values = score(arrays, data.test.schema, side, run.seed, options.points)
         notes = (
             *_notes(data.test, pairs, options),
             *left_out(values, arrays, data.test.schema, options.points),
         )
-        return Measurement(values, arrays, notes)
+        return Measurement(
+            values, arrays, notes, _pictures(extractor, data.test, pairs, arrays, options, run)
+        )
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        side = int(required_array(arrays, "image_size")[1])
+        return score(arrays, stored_schema(arrays), side, record.seed, self.options_of(record).points)
+
+    def sample_ids(self, arrays: Arrays) -> tuple[str, ...]:
+        """Pairs: of which the source and the image of another individual are named."""
+        sources, others = required_array(arrays, "source_ids"), required_array(arrays, "different_ids")
+        return tuple(f"{source} and {other}" for source, other in zip(sources, others, strict=True))
 
 
 def _choose_pairs(split: LoadedSplit, options: MatchingOptions, seed: int) -> Pairs:
@@ -174,6 +192,23 @@ def _match_pairs(
         "source_ids": np.array([split.ids[i] for i in pairs.first]),
         "different_ids": np.array([split.ids[i] for i in pairs.second]),
     }
+
+
+def _pictures(
+    extractor: FeatureExtractor,
+    split: LoadedSplit,
+    pairs: Pairs,
+    arrays: Arrays,
+    options: MatchingOptions,
+    run: RunContext,
+) -> Arrays:
+    """Some pairs with their points, and the features of some of their images."""
+    part = slice(SHOWN)
+    warps = draw_pair_warps(len(pairs), torch_generator(run.seed, "matching", "warps"))
+    views = warped_views(split, pairs[part], warps.part(part))
+    images = torch.cat([views.source.images, views.different.images])[::2]
+    features = _features(extractor, images, options, run.device)
+    return {"pairs": draw_pairs(views, arrays), "features": draw_features(images, features)}
 
 
 def _points(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,13 +13,18 @@ from bench.errors import BenchError
 from bench.features import FeatureExtractor
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Scalar
+from bench.record import RunRecord
+from bench.samples import SummedTables
 from bench.statistics import bootstrap_intervals
 from protocols.part_discovery.truth import Counts, Floats, Truth, agreement, truths_of
+from protocols.stored import required_array
 
 if TYPE_CHECKING:
     from protocols.part_discovery.models import PartModels
 
 _SHOWN = 8  # test images on the picture
+
+_FINDERS = ("k-means", "nmf")
 
 _AVERAGING = "one table of all asked places of all test images; mean over draws"
 
@@ -121,16 +127,13 @@ class Parts(Protocol):
         read = finder.read(models)
         planes = [finder.embedded(draw, read["descriptors"][draw]) for draw in range(options.draws)]
         tables = {name: array for name, array in read.items() if name.startswith("table_")}
-        values = []
-        for truth in truths:
-            for finder_name in ("k-means", "nmf"):
-                values += _values(finder_name, truth, tables[f"table_{finder_name}_{truth.name}"], run.seed)
-        by_draw = [_tables(plane, len(test), truths[0].count, options.n_parts) for plane in planes]
-        values += _values("t-sne", truths[0], np.stack(by_draw), run.seed)
         embedded = {f"t-sne_{name}": np.stack([plane[name] for plane in planes]) for name in planes[0]}
         per_sample = {"ids": np.array(test.ids), **tables, **embedded}
         pictures = _pictures(test.take(shown), read, planes[0], truths[0], _names(truths[0], test))
-        return Measurement(tuple(values), per_sample, _notes(models, test), pictures)
+        return Measurement(_scores(per_sample, run.seed), per_sample, _notes(models, test), pictures)
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        return _scores(arrays, record.seed)
 
 
 def scored_images(test: LoadedSplit, most: int) -> LoadedSplit:
@@ -143,13 +146,35 @@ def evenly_spread(count: int, most: int) -> list[int]:
     return [i * count // number for i in range(number)]
 
 
-def _values(finder: str, truth: Truth, tables: Counts, seed: int) -> list[MetricValue]:
+def _scores(arrays: Arrays, seed: int) -> tuple[MetricValue, ...]:
+    first = f"table_{_FINDERS[0]}_"
+    truths = [name.removeprefix(first) for name in arrays if name.startswith(first)]
+    if not truths:
+        raise BenchError(
+            "the run stores no tables of found and true parts", hint="Measure it again, with --force."
+        )
+    values = []
+    for truth in truths:
+        for finder in _FINDERS:
+            values += _values(finder, truth, required_array(arrays, f"table_{finder}_{truth}"), seed)
+    _, images, true, found = arrays[first + truths[0]].shape
+    planes = (required_array(arrays, f"t-sne_{name}") for name in ("image", "true", "clusters"))
+    by_draw = [
+        _tables(image, part, cluster, (images, true, found))
+        for image, part, cluster in zip(*planes, strict=True)
+    ]
+    values += _values("t-sne", truths[0], np.stack(by_draw), seed)
+    return tuple(values)
+
+
+def _values(finder: str, truth: str, tables: Counts, seed: int) -> list[MetricValue]:
     """Of tables (draws, N, true, found): summed over images, agreements averaged over draws.
 
     For the interval, images are drawn, the same ones in every draw.
     """
-    condition: dict[str, Scalar] = {"truth": truth.name, "finder": finder}
-    low, high = bootstrap_intervals(tables.swapaxes(0, 1), _mean_agreements, seed=seed)
+    condition: dict[str, Scalar] = {"truth": truth, "finder": finder}
+    by_image = tables.swapaxes(0, 1)
+    low, high = bootstrap_intervals(by_image, _mean_agreements, seed=seed)
     return [
         MetricValue(
             name,
@@ -159,6 +184,7 @@ def _values(finder: str, truth: Truth, tables: Counts, seed: int) -> list[Metric
             high=float(high[metric]),
             std=float(draws.std(ddof=1)) if len(draws) > 1 else None,
             count=tables.shape[1],
+            samples=SummedTables(by_image, partial(_mean_agreement, metric)),
         )
         for metric, (name, draws) in enumerate(zip(("nmi", "ari"), agreement(tables.sum(1)), strict=True))
     ]
@@ -170,10 +196,15 @@ def _mean_agreements(sums: Floats) -> Floats:
     return np.stack([nmi.mean(1), ari.mean(1)], 1)
 
 
-def _tables(plane: Arrays, images: int, true: int, found: int) -> Counts:
+def _mean_agreement(metric: int, sums: Floats) -> Floats:
+    agreements: Floats = _mean_agreements(sums)[:, metric]
+    return agreements
+
+
+def _tables(image: Counts, true: Counts, clusters: Counts, shape: tuple[int, int, int]) -> Counts:
     """What k-means and factors are judged by, (N, true, found), of the embedded places of one draw."""
-    tables = np.zeros((images, true, found), dtype=np.int64)
-    np.add.at(tables, (plane["image"], plane["true"], plane["clusters"]), 1)
+    tables = np.zeros(shape, dtype=np.int64)
+    np.add.at(tables, (image, true, clusters), 1)
     return tables
 
 

@@ -6,11 +6,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from bench.context import EvaluationData, RunContext
+from bench.context import Arrays, EvaluationData, RunContext
 from bench.features import FeatureExtractor
-from bench.protocol import Measurement, MetricSpec, Protocol, ProtocolOptions, Role
+from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Role
+from bench.record import RunRecord
 from protocols.annotations import annotation_arrays, check_landmarks, error_arrays, scoring_notes
 from protocols.heads.regressor import RegressorOptions, chosen_notes, direct_notes, predict, validation_split
+from protocols.pictures.cases import draw_cases
 from protocols.scores.landmarks import (
     DETAIL_METRICS,
     LANDMARK_METRICS,
@@ -19,6 +21,7 @@ from protocols.scores.landmarks import (
     reported,
     scores,
 )
+from protocols.stored import StoredAnnotation, required_tensor
 
 
 class Regression(Protocol):
@@ -77,14 +80,23 @@ class Regression(Protocol):
             lambda: predict(extractor, train, test, options, run, "regression", validation),
         )
         predictions = torch.from_numpy(result["predictions"])
-        found = (*scores(predictions, test), *detailed_scores(predictions, test))
+        arrays = {**annotation_arrays(test), **result, **error_arrays(test, predictions)}
         return Measurement(
-            values=reported([found], run.seed),
-            per_sample={**annotation_arrays(test), **result, **error_arrays(test, predictions)},
+            values=_values(arrays, run.seed),
+            per_sample=arrays,
             notes=(
                 *scoring_notes(train, test),
                 *direct_notes(extractor),
                 *chosen_notes({"": [result]}, options, validation),
             ),
-            pictures={"accuracy_curve": draw_curve(predictions, test)},
+            pictures={"accuracy_curve": draw_curve(predictions, test), **draw_cases(predictions, test)},
         )
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        return _values(arrays, record.seed)
+
+
+def _values(arrays: Arrays, seed: int) -> tuple[MetricValue, ...]:
+    test = StoredAnnotation.of(arrays)
+    predictions = required_tensor(arrays, "predictions")
+    return reported([(*scores(predictions, test), *detailed_scores(predictions, test))], seed)

@@ -10,20 +10,22 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from bench.context import EvaluationData, RunContext
+from bench.context import Arrays, EvaluationData, RunContext
 from bench.errors import BenchError
 from bench.features import FeatureExtractor
 from bench.landmarks import LandmarkDataset
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Role, Scalar
+from bench.record import RunRecord
 from bench.seeds import derive_seed
 from bench.zoom import zoomed
 from protocols.annotations import annotation_arrays, annotation_notes, check_annotations, errors_on
 from protocols.heads.regressor import RegressorOptions, chosen_notes, direct_notes, predict, validation_split
 from protocols.regression import Regression
 from protocols.scores.landmarks import NME_INTEROCULAR
-from protocols.scores.metrics import PerPoint
+from protocols.scores.metrics import PerPoint, counted_values
 from protocols.scores.scale_curve import draw_zoom_curve
+from protocols.stored import StoredAnnotation, required_array, required_tensor
 
 
 def _ordered(factors: tuple[float, float]) -> tuple[float, float]:
@@ -32,6 +34,7 @@ def _ordered(factors: tuple[float, float]) -> tuple[float, float]:
     return factors
 
 
+Values = list[MetricValue | None]
 Factors = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
@@ -119,32 +122,50 @@ class Scale(Protocol):
         )
         errors = errors_on(test, torch.from_numpy(result["predictions"]))
         factors = factors_of(test)
-        seen, edges = options.seen(factors), options.edges()
-        pooled = [
-            _value(errors, chosen, {"scales": scales}, run.seed)
-            for scales, chosen in (("seen", seen), ("unseen", ~seen))
-        ]
-        bins = [
-            _value(errors, chosen, {"zoom": f"{low:g}-{high:g}"}, run.seed)
-            for low, high, chosen in zip(edges, edges[1:], in_bins(factors, edges), strict=False)
-        ]
+        arrays = {
+            **annotation_arrays(test),
+            **result,
+            "errors": errors.values.numpy(),
+            "counted": errors.counted.numpy(),
+            "zoom_factors": factors,
+        }
+        pooled, bins = _values(arrays, options, run.seed)
         return Measurement(
-            values=tuple(value for value in (*pooled, *bins) if value is not None),
-            per_sample={
-                **annotation_arrays(test),
-                **result,
-                "errors": errors.values.numpy(),
-                "counted": errors.counted.numpy(),
-                "zoom_factors": factors,
-            },
+            values=_reported(pooled, bins),
+            per_sample=arrays,
             notes=(
                 *annotation_notes(train, errors),
                 *direct_notes(extractor),
                 *chosen_notes({"": [result]}, options, validation),
                 *_notes(data),
             ),
-            pictures={"zoom_curve": draw_zoom_curve(edges, bins, options.train_zoom)},
+            pictures={"zoom_curve": draw_zoom_curve(options.edges(), bins, options.train_zoom)},
         )
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        return _reported(*_values(arrays, self.options_of(record), record.seed))
+
+
+def _values(arrays: Arrays, options: ScaleOptions, seed: int) -> tuple[Values, Values]:
+    """Of all seen and all unseen factors, and of the bins; None where nothing counts."""
+    test = StoredAnnotation.of(arrays)
+    errors = errors_on(test, required_tensor(arrays, "predictions"))
+    factors = required_array(arrays, "zoom_factors")
+    seen, edges = options.seen(factors), options.edges()
+
+    def value(chosen: np.ndarray[Any, Any], condition: dict[str, Scalar]) -> MetricValue | None:
+        return _value(errors, chosen, condition, seed, test.schema.names)
+
+    pooled = [value(seen, {"scales": "seen"}), value(~seen, {"scales": "unseen"})]
+    bins = [
+        value(chosen, {"zoom": f"{low:g}-{high:g}"})
+        for low, high, chosen in zip(edges, edges[1:], in_bins(factors, edges), strict=False)
+    ]
+    return pooled, bins
+
+
+def _reported(pooled: Values, bins: Values) -> tuple[MetricValue, ...]:
+    return tuple(value for value in (*pooled, *bins) if value is not None)
 
 
 def factors_of(split: LoadedSplit) -> np.ndarray[Any, Any]:
@@ -181,7 +202,11 @@ def in_bins(factors: np.ndarray[Any, Any], edges: list[float]) -> list[np.ndarra
 
 
 def _value(
-    errors: PerPoint, chosen: np.ndarray[Any, Any], condition: dict[str, Scalar], seed: int
+    errors: PerPoint,
+    chosen: np.ndarray[Any, Any],
+    condition: dict[str, Scalar],
+    seed: int,
+    landmarks: tuple[str, ...],
 ) -> MetricValue | None:
     """The mean over the chosen images; None where none of them counts."""
     rows = torch.from_numpy(chosen)
@@ -189,7 +214,16 @@ def _value(
     if part.images == 0:
         return None
     low, high = part.interval(seed)
-    return MetricValue(NME_INTEROCULAR.name, part.mean(), condition, low=low, high=high, count=part.images)
+    whole = counted_values(errors.values, errors.counted & rows[:, None])
+    return MetricValue(
+        NME_INTEROCULAR.name,
+        part.mean(),
+        condition,
+        low=low,
+        high=high,
+        count=part.images,
+        samples=whole.samples(landmarks),
+    )
 
 
 def _notes(data: EvaluationData) -> tuple[str, ...]:

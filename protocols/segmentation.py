@@ -19,9 +19,10 @@ from bench.interpolation import resize
 from bench.landmarks import UNLABELLED
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
+from bench.record import RunRecord
 from bench.seeds import derive_seed, torch_generator
 from protocols.heads.segmentation import HeadSettings, SegmentationHead, class_shares, train_head
-from protocols.scores.masks import MIOU, PIXEL_ACCURACY, PerImage, count_pixels, miou, pixel_accuracy
+from protocols.scores.masks import COUNTED, MIOU, PIXEL_ACCURACY, count_pixels, values_by_count
 
 _SHORTEST = 1e-12
 """Features that are zero everywhere stay zero."""
@@ -126,25 +127,28 @@ class Segmentation(Protocol):
         learner = _Learner(extractor, data.training().cropped(), data.test.cropped(), options, run)
         annotated = len(learner.annotated)
         counts = [count for count in options.counts if count <= annotated]
-        values: list[MetricValue] = []
-        per_sample: Arrays = {"ids": np.array(learner.test.ids)}
+        per_sample: Arrays = {
+            "ids": np.array(learner.test.ids),
+            "class_names": np.array(learner.test.classes, dtype=np.str_),
+        }
         predictions: dict[int, np.ndarray[Any, Any]] = {}
         for count in counts:
             results = [learner.result(count, draw) for draw in range(options.draws)]
-            values.append(_value(MIOU, [miou(result) for result in results], count, run.seed))
-            values.append(_value(PIXEL_ACCURACY, [pixel_accuracy(r) for r in results], count, run.seed))
-            for name in ("intersection", "union", "correct", "support_ids", "losses"):
+            for name in (*COUNTED, "support_ids", "losses"):
                 per_sample[f"{name}_{count}"] = np.stack([result[name] for result in results])
             per_sample["labelled"] = results[0]["labelled"]
             predictions[count] = results[0]["shown"]
         skipped = ", ".join(str(count) for count in options.counts if count not in counts)
         reason = f"annotations = {skipped} skipped: {learner.train.name} has {annotated} images with masks"
         return Measurement(
-            tuple(values),
+            values_by_count(per_sample, options.counts, run.seed),
             per_sample,
             notes=(reason,) if skipped else (),
             pictures={"segments": _picture(learner.test, predictions)},
         )
+
+    def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
+        return values_by_count(arrays, self.options_of(record).counts, record.seed)
 
 
 @dataclass
@@ -242,24 +246,6 @@ def _masks(split: LoadedSplit) -> Tensor:
     if split.masks is None:
         raise BenchError(f"{split.name} has no masks, and segmentation needs them", hint=_WHERE_MASKS_ARE)
     return split.masks
-
-
-def _value(spec: MetricSpec, draws: list[PerImage], count: int, seed: int) -> MetricValue:
-    means = [draw.mean() for draw in draws]
-    # The test images are the same in every draw.
-    together = PerImage(
-        np.sum([draw.sums for draw in draws], axis=0), np.sum([draw.counts for draw in draws], axis=0)
-    )
-    low, high = together.interval(seed)
-    return MetricValue(
-        spec.name,
-        float(np.mean(means)),
-        condition={"annotations": count},
-        low=low,
-        high=high,
-        std=float(np.std(means, ddof=1)) if len(means) > 1 else None,
-        count=together.images,
-    )
 
 
 def _picture(test: LoadedSplit, predictions: dict[int, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.context import Arrays
 from bench.errors import BenchError
@@ -17,7 +18,7 @@ from bench.loading import LoadedSplit
 from bench.seeds import derive_seed, torch_generator
 from protocols.annotations import annotated_images
 
-_SAME_IN_EVERY_DRAW = ("counted", "image_size")
+_SAME_IN_EVERY_DRAW = ("counted",)
 
 
 def draw_seed(root: int, draw: int) -> int:
@@ -65,7 +66,7 @@ def skipped_notes(counts: Sequence[int], train: LoadedSplit) -> tuple[str, ...]:
 def stacked_by_draw(results: Sequence[Arrays], errors: Sequence[Arrays], count: int) -> Arrays:
     """The arrays of all draws of one count, stacked, with the count in their names.
 
-    What is the same in every draw (which points count, the image's size) is kept once, under its own name.
+    What is the same in every draw (which points count) is kept once, under its own name.
     """
     by_draw = [result | error for result, error in zip(results, errors, strict=True)]
     stacked: Arrays = {}
@@ -75,3 +76,13 @@ def stacked_by_draw(results: Sequence[Arrays], errors: Sequence[Arrays], count: 
         else:
             stacked[f"{name}_{count}"] = np.stack([arrays[name] for arrays in by_draw])
     return stacked
+
+
+def predictions_by_count(arrays: Arrays, counts: Sequence[int]) -> dict[int, list[Tensor]]:
+    """What :func:`stacked_by_draw` stored of predictions, by count and draw; counts that were skipped are left out."""
+    named = {count: f"predictions_{count}" for count in counts}
+    return {
+        count: [torch.from_numpy(drawn) for drawn in np.ascontiguousarray(arrays[name])]
+        for count, name in named.items()
+        if name in arrays
+    }

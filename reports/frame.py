@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
@@ -9,10 +10,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.errors import BenchError, did_you_mean
-from bench.record import DatasetPart, MetricPart, RunRecord, content_hash
+from bench.record import DatasetPart, MethodPart, RunRecord, content_hash
 from bench.report import ReportOptions
 
 COLUMNS = (
@@ -59,6 +61,9 @@ CELL = (*QUESTION, "metric", "condition", "unit", "direction", "seed")
 NO_DATA = "none"
 """The data set, its tier and its content where a protocol reads no images."""
 
+_MEASURED = ("metric", "condition", *FLOATS, "count", "unit", "direction")
+_COMMON = tuple(column for column in COLUMNS if column not in _MEASURED)
+
 _HASH_DIGITS = 12
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -77,6 +82,8 @@ class Selection(ReportOptions):
         Raises:
             BenchError: where a name matches nothing at all, or no row matches all of them.
         """
+        if not any(names for _, names in self._by_column()):
+            return frame
         kept = pd.Series(True, index=frame.index)
         for column, names in self._by_column():
             known = set(frame[column]) - {""}
@@ -104,19 +111,23 @@ def frame_of(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     Rows come by record id, and within a record in the protocol's order, whatever the order of ``records``.
     """
-    rows: list[dict[str, Any]] = []
-    for record in sorted(records, key=lambda record: record.id):
-        common = _common(record)
-        if record.status == "ok":
-            rows.extend(common | _measured(part) for part in record.metrics)
-        else:
-            rows.append(common)
-    return _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
+    by_id = sorted(((record.id, record) for record in records), key=lambda pair: pair[0])
+    # what a record says once is told once, and then repeated for each of its values
+    counts = [len(record.metrics) if record.status == "ok" else 1 for _, record in by_id]
+    common = _typed(pd.DataFrame([_common(*pair) for pair in by_id], columns=list(_COMMON)))
+    measured = [row for _, record in by_id for row in _measured(record)]
+    repeated = common.take(np.repeat(np.arange(len(by_id)), counts)).reset_index(drop=True)
+    values = _typed(pd.DataFrame(measured, columns=list(_MEASURED)))
+    return pd.concat([repeated, values], axis=1)[list(COLUMNS)]
 
 
 def to_csv(frame: pd.DataFrame) -> str:
     """Full precision, empty where there is no value, the same bytes on every platform."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(frame.columns)
+    writer.writerows(zip(*(plain(frame[column]) for column in frame), strict=True))
+    return text.getvalue()
 
 
 def from_csv(content: str) -> pd.DataFrame:
@@ -140,14 +151,34 @@ def from_csv(content: str) -> pd.DataFrame:
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as strict JSON: None where there is no value."""
-    empty = frame.isna()
-    rows = frame.astype(object).where(~empty, None).to_dict(orient="records")
-    return [{str(column): value for column, value in row.items()} for row in rows]
+    names = [str(column) for column in frame]
+    columns = [plain(frame[column]) for column in frame]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def natural_order(texts: pd.Series) -> pd.Series:
+    """The place of each text in the order of :func:`natural_key`, equal texts in one place."""
+    places = {text: place for place, text in enumerate(sorted(set(texts), key=natural_key))}
+    return texts.map(places).astype("int64")
+
+
+def plain(column: pd.Series) -> list[Any]:
+    """As Python's own values, None where there is none."""
+    values = np.array(column.to_numpy(dtype=object))
+    values[column.isna().to_numpy()] = None
+    found: list[Any] = values.tolist()
+    return found
 
 
 def condition_text(condition: dict[str, Any]) -> str:
     """Canonical text of a condition: ``annotations=10``; several are sorted by name and joined by commas."""
     return ",".join(f"{name}={_scalar_text(condition[name])}" for name in sorted(condition))
+
+
+def condition_pairs(text: str) -> list[tuple[str, str]]:
+    """Names and values of :func:`condition_text`; a value may hold commas."""
+    parts = re.split(r",(?=\w+=)", text) if text else []
+    return [(name, value) for name, _, value in (part.partition("=") for part in parts)]
 
 
 def natural_key(text: str) -> tuple[str | float, ...]:
@@ -156,9 +187,27 @@ def natural_key(text: str) -> tuple[str | float, ...]:
     return tuple(float(part) if i % 2 else part for i, part in enumerate(parts))
 
 
+def question_of(record: RunRecord) -> tuple[Any, ...]:
+    """What a run answers: its entries in the columns ``QUESTION``."""
+    entries = _common(record.id, record)
+    return tuple(entries[column] for column in QUESTION)
+
+
 def one_line(text: str) -> str:
     """Without line breaks and control characters, which could break a table or drive a terminal."""
-    return _CONTROL.sub(" ", text).strip()
+    return (text if text.isprintable() else _CONTROL.sub(" ", text)).strip()
+
+
+def network_name(record: RunRecord) -> str:
+    """Such as ``lead-0123456789ab-ba9876543210``: method, weights, options; fit for a file or an identifier."""
+    method = record.method
+    return "-".join((slug(method.name), slug(method.weights_sha256[:_HASH_DIGITS]), _method_options(method)))
+
+
+def slug(text: str) -> str:
+    """Letters and digits of ASCII, everything else a hyphen."""
+    kept = "".join(character if character.isascii() and character.isalnum() else "-" for character in text)
+    return kept.strip("-") or "unnamed"
 
 
 def _parsed(parse: Callable[[str], float], text: str, column: str, row: int) -> float | None:
@@ -187,23 +236,19 @@ def _finite(text: str) -> float:
 def _scalar_text(value: Any) -> str:
     if isinstance(value, str):
         return one_line(value)
-    if isinstance(value, float) and value.is_integer():
+    if type(value) is int or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
     return json.dumps(value)
 
 
-def _common(record: RunRecord) -> dict[str, Any]:
+def _common(record_id: str, record: RunRecord) -> dict[str, Any]:
     method, protocol = record.method, record.protocol
     return {
         "method": one_line(method.name),
         "weights_label": one_line(method.weights_label),
         "feature_dim": method.feature_dim,
         "weights_sha256": one_line(method.weights_sha256)[:_HASH_DIGITS],
-        "method_options": _short_hash(
-            method.options
-            if method.feature_dtype == "float32"
-            else {"options": method.options, "feature_dtype": method.feature_dtype}
-        ),
+        "method_options": _method_options(method),
         **_data(record.dataset),
         "protocol": one_line(protocol.name),
         "preset": one_line(protocol.preset),
@@ -212,27 +257,33 @@ def _common(record: RunRecord) -> dict[str, Any]:
         "seed": record.seed,
         "status": record.status,
         "reason": one_line(record.reason or ""),
-        "record": record.id,
-        # overwritten by every value
-        "metric": "",
-        "condition": "",
-        "unit": "",
-        "direction": "",
+        "record": record_id,
     }
 
 
-def _measured(part: MetricPart) -> dict[str, Any]:
-    return {
-        "metric": one_line(part.metric),
-        "condition": condition_text(part.condition),
-        "value": part.value,
-        "low": part.low,
-        "high": part.high,
-        "std": part.std,
-        "count": part.count,
-        "unit": one_line(part.unit),
-        "direction": part.direction,
-    }
+def _measured(record: RunRecord) -> list[tuple[Any, ...]]:
+    """In the order of ``_MEASURED``; of a failed record one row that says nothing."""
+    if record.status == "failed":
+        return [("", "", None, None, None, None, None, "", "")]
+    return [
+        (
+            one_line(part.metric),
+            condition_text(part.condition),
+            part.value,
+            part.low,
+            part.high,
+            part.std,
+            part.count,
+            one_line(part.unit),
+            part.direction,
+        )
+        for part in record.metrics
+    ]
+
+
+def _method_options(method: MethodPart) -> str:
+    rounded = {"options": method.options, "feature_dtype": method.feature_dtype}
+    return _short_hash(method.options if method.feature_dtype == "float32" else rounded)
 
 
 def _data(dataset: DatasetPart | None) -> dict[str, Any]:
@@ -257,7 +308,7 @@ def _short_hash(value: Any) -> str:
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    kinds = (
-        dict.fromkeys(COLUMNS, "str") | dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(FLOATS, "float64")
-    )
-    return frame.astype(kinds)
+    # objects: what pandas takes for texts depends on its version, and on whether pyarrow is installed
+    texts = dict.fromkeys(COLUMNS, "object")
+    kinds = texts | dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(FLOATS, "float64")
+    return frame.astype({column: kind for column, kind in kinds.items() if column in frame})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.markdown import markdown_table
+from reports.markdown import markdown_table, markdown_text
 from reports.regression import Comparison, Verdict
 
 MOST_ANNOTATIONS = 10
@@ -53,7 +53,8 @@ def job_summary(results: Sequence[Comparison], counts: str, outcome: str) -> str
         if result.verdict in _LEVELS
     ]
     headings = ["verdict", "method", "on", "metric", "baseline", "now", "worse by", "error bars"]
-    table = f"\n{markdown_table(headings, rows, numbers=range(4, 8))}\n" if rows else ""
+    escaped = [[markdown_text(cell) for cell in row] for row in rows]
+    table = f"\n{markdown_table(headings, escaped, numbers=range(4, 8))}\n" if rows else ""
     return f"## bench check: {outcome}\n\n{counts}\n{table}"
 
 

@@ -1,29 +1,63 @@
-"""Every run in one table: ``leaderboard.csv`` for programs, a table per protocol and data set for people."""
+"""Every run in one table: ``leaderboard.csv`` for programs, tables for people in whatever form is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import pandas as pd
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.text import Text
 
+from bench.errors import BenchError, did_you_mean
 from bench.report import Report, ReportOutput, Runs
-from reports.frame import COLUMNS, QUESTION, Selection, frame_of, natural_key, rows_of, to_csv
-from reports.pivot import coverage, questions, tables
+from reports.frame import COLUMNS, QUESTION, Selection, frame_of, natural_order, rows_of, to_csv
+from reports.grid import Grid
+from reports.layout import by_key, by_question
+from reports.markup import MARKS, html, latex, markdown
+from reports.pivot import coverage, drawn, for_terminal, questions
+from reports.published_rows import with_published
+from reports.published_values import published_matches
 from reports.ranking import RANK_COLUMNS, with_ranks
 
 LEADERBOARD_COLUMNS = (*COLUMNS, *RANK_COLUMNS)
 """The columns of ``leaderboard.csv``: new ones are added at the end only."""
 
+Format = Literal["csv", "markdown", "latex", "html", "json"]
+
+_OF_TABLES: set[Format] = {"markdown", "latex", "html"}
+
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".tex": "latex",
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+}
+
 
 class LeaderboardOptions(Selection):
-    """Which rows, and where the table is written (None: nowhere)."""
+    """Which rows, how they are laid out, and which files are written.
+
+    Attributes:
+        output: One file; None: nowhere.
+        outputs: Several files instead, each in the format of its suffix.
+        format: Of all files, whatever their suffix; and what is printed where no file is named.
+        by: What goes across: ``dataset``, ``dimension``, ``protocol`` or a key of a condition; None: a table per
+            protocol and data set.
+        published: Show what papers print for the same columns.
+    """
 
     output: Path | None = Path("leaderboard.csv")
+    outputs: tuple[Path, ...] = ()
+    format: Format | None = None
+    by: str | None = None
+    published: bool = False
 
 
 class LeaderboardReport(Report):
@@ -31,7 +65,8 @@ class LeaderboardReport(Report):
 
     Rows are ranked only against rows that answer the same question: data of the same content, the protocol of
     the same version and options, and the same metric, condition and seed (see ``reports.ranking``). A failed
-    run keeps its row, with its reason and neither value nor rank.
+    run keeps its row, with its reason and neither value nor rank. CSV and JSON always hold all rows; the other
+    formats hold the tables, in which ``by`` may average over seeds (see ``reports.seeds``).
     """
 
     name: ClassVar[str] = "leaderboard"
@@ -39,22 +74,61 @@ class LeaderboardReport(Report):
     Options: ClassVar[type[LeaderboardOptions]] = LeaderboardOptions
 
     def render(self, runs: Runs, options: LeaderboardOptions) -> ReportOutput:
-        """Rank the records; exit code 2 and no file where there are none."""
+        """Rank the records; exit code 2 and no file where there are none.
+
+        Raises:
+            BenchError: for a filter or a key that matches nothing, or a file whose format is not known.
+        """
+        targets = options.outputs or ((options.output,) if options.output is not None else ())
+        formats = {path: format_of(path, options.format) for path in targets}
         records = runs.records
         if not records:
             message = "No runs to rank. Measure one with: bench run --method NAME --protocol NAME"
             return ReportOutput(Text(message), {"rows": [], "tables": []}, exit_code=2)
         ranked = with_ranks(options.apply(frame_of(records)))
         board = in_order(ranked)
-        summary = [
-            {**rows_of(rows[list(QUESTION)].head(1))[0], "coverage": asdict(coverage(rows))}
-            for rows in questions(ranked)
-        ]
-        files = {} if options.output is None else {options.output: to_csv(board)}
-        baselines = {record.protocol.name: tuple(record.protocol.baselines) for record in records}
-        return ReportOutput(
-            Group(*_spaced(ranked, baselines)), {"rows": rows_of(board), "tables": summary}, files
+        asked = questions(ranked)
+        data: dict[str, Any] = {
+            "rows": rows_of(board),
+            "tables": [
+                {**rows_of(rows[list(QUESTION)].head(1))[0], "coverage": asdict(coverage(rows))}
+                for rows in asked
+            ],
+        }
+        baselines = {part.name: tuple(part.baselines) for part in (record.protocol for record in records)}
+        grids: Iterable[Grid] = by_question(ranked, baselines)
+        total = len(asked)
+        if options.by is not None:
+            grids = by_key(ranked, options.by)
+            total = len(grids)
+        if options.published:
+            matches = published_matches(runs)
+            known = set(board["record"])
+            data["published"] = [asdict(match) for match in matches if match.record in known]
+            grids = with_published(list(grids), matches)
+        whole = list(grids) if set(formats.values()) & _OF_TABLES else []
+        files = {path: _content(name, board, whole, data) for path, name in formats.items()}
+        shown, rest = for_terminal(whole or grids, total)
+        spaced = [part for table in drawn(shown) for part in (table, Text())]
+        return ReportOutput(Group(*spaced, Text(rest)) if rest else Group(*spaced), data, files)
+
+
+def format_of(path: Path, given: Format | None) -> Format:
+    """The format that was asked for, else that of the suffix.
+
+    Raises:
+        BenchError: for a suffix that stands for none.
+    """
+    if given is not None:
+        return given
+    found = _SUFFIXES.get(path.suffix.lower())
+    if found is None:
+        formats = ", ".join(get_args(Format))
+        raise BenchError(
+            f"{path} has no suffix of a known format",
+            hint=f"{did_you_mean(path.suffix or path.name, _SUFFIXES)} Or give --format: {formats}.",
         )
+    return found
 
 
 def in_order(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -62,17 +136,22 @@ def in_order(ranked: pd.DataFrame) -> pd.DataFrame:
 
     Order and columns depend on nothing but the rows: two boards of the same runs are equal byte for byte.
     """
-    rows = sorted(ranked.to_dict(orient="index").items(), key=lambda item: _place(item[1]))
-    return ranked.loc[[index for index, _ in rows], list(LEADERBOARD_COLUMNS)].reset_index(drop=True)
+    failed = ranked["status"] == "failed"
+    places = ranked.assign(
+        failed=failed, rank=ranked["rank"].mask(failed, 0), condition=natural_order(ranked["condition"])
+    )
+    question = list(dict.fromkeys(("protocol", "dataset", *QUESTION)))
+    cell = ["failed", "metric", "condition", "unit", "direction", "seed"]
+    within = ["rank", "method", "weights_label", "record"]
+    order = places.sort_values([*question, *cell, *within], kind="stable").index
+    return ranked.loc[order, list(LEADERBOARD_COLUMNS)].reset_index(drop=True)
 
 
-def _place(row: dict[Hashable, Any]) -> tuple[Any, ...]:
-    question = (row["protocol"], row["dataset"], *(row[column] for column in QUESTION))
-    failed = row["status"] == "failed"
-    rank = 0 if failed else row["rank"]
-    cell = (failed, row["metric"], natural_key(row["condition"]), row["unit"], row["direction"], row["seed"])
-    return (*question, *cell, rank, row["method"], row["weights_label"], row["record"])
-
-
-def _spaced(ranked: pd.DataFrame, baselines: dict[str, tuple[str, ...]]) -> list[RenderableType]:
-    return [part for table in tables(ranked, baselines) for part in (table, Text())]
+def _content(name: Format, board: pd.DataFrame, grids: Sequence[Grid], data: dict[str, Any]) -> str:
+    if name == "csv":
+        return to_csv(board)
+    if name == "json":
+        return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if name == "markdown":
+        return "".join(f"{line}\n" for line in ("# Leaderboard", "", *MARKS, "")) + markdown(grids)
+    return latex(grids) if name == "latex" else html(grids)

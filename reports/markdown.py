@@ -1,4 +1,4 @@
-"""Markdown tables whose cells cannot break them."""
+"""Markdown text and tables that what a record says cannot break."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Collection, Sequence
 
 from tabulate import tabulate
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+_SPECIAL = re.compile(r"([\\`*\[\]|~#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+
+
+def markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is, within a table too."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", plain)
 
 
 def markdown_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[int] = ()
 ) -> str:
-    """A table in GitHub's Markdown; what the cells hold is shown as it is.
+    """A table of Markdown texts.
 
     Args:
         numbers: The columns whose cells are aligned at the right.
     """
-    align = ["right" if column in numbers else "left" for column in range(len(headings))]
-    cells = [[markdown_text(cell) for cell in row] for row in rows]
-    table: str = tabulate(cells, [*headings], tablefmt="pipe", colalign=align, disable_numparse=True)
+    sides = ["right" if column in numbers else "left" for column in range(len(headings))] if rows else None
+    table: str = tabulate(rows, headings, tablefmt="pipe", colalign=sides, disable_numparse=True)
     return table
-
-
-def markdown_text(text: str) -> str:
-    """The text, with what Markdown or HTML would read as markup escaped."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from reports.frame import CELL, rows_of
-from reports.pivot import MISSING, decimals
+from reports.grid import decimals
+from reports.pivot import MISSING
 
 Row = dict[str, Any]
 Verdict = Literal[

@@ -8,13 +8,21 @@ import typer
 
 from bench.cli import (
     cache,
+    compare,
     data,
     data_render,
+    doctor,
+    export,
     listing,
+    merge,
+    plot,
     pretrain,
+    report,
     reports,
     reproduce,
     run,
+    runs,
+    score,
     weights,
     weights_shipped,
 )
@@ -35,12 +43,20 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)
+app.command("report")(report.report)
 app.command("check")(reports.check)
+app.command("merge")(merge.merge)
+app.command("doctor")(doctor.doctor)
+app.command("export")(export.export)
+app.command("plot")(plot.plot)
+app.command("compare")(compare.compare)
+app.command("score")(score.score)
 data.app.command("render")(data_render.render)
 weights.app.command("ship")(weights_shipped.ship)
 weights.app.command("shipped")(weights_shipped.shipped)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.add_typer(runs.app, name="runs")
 app.add_typer(cache.app, name="cache")
 
 

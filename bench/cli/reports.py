@@ -22,9 +22,40 @@ Protocols = Annotated[list[str] | None, typer.Option("--protocol", help="Only th
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this metric (repeatable).")]
 
 
+_STANDARD_OUTPUT = Path("-")
+_MOST_LISTED = 8
+
+
 def leaderboard(
     runs: RunsFolder = Path("runs"),
-    output: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("leaderboard.csv"),
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .csv, .md, .tex, .html or .json (repeatable).",
+            show_default="leaderboard.csv",
+        ),
+    ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="csv, markdown, latex, html or json; without --output, that is printed instead."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="What goes across: dataset, dimension, protocol, or a key of a condition such as annotations.",
+        ),
+    ] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published", help="Show what papers print for the same columns, set apart and unranked."
+        ),
+    ] = False,
     method: Methods = None,
     dataset: Datasets = None,
     protocol: Protocols = None,
@@ -33,7 +64,10 @@ def leaderboard(
 ) -> None:
     """Rank all runs: write leaderboard.csv and print a table per protocol and data set.
 
-    Ranked against each other are only runs that are comparable. Nothing is averaged.
+    Ranked against each other are only runs that are comparable. Nothing is
+    averaged, except over seeds with --by, where every cell has the same seeds.
+    A rank such as 1-3 says that error bars overlap. CSV and JSON hold all
+    rows, the other formats the tables.
 
     Exit code 2 where there are no runs.
 
@@ -41,11 +75,25 @@ def leaderboard(
 
       bench leaderboard
 
-      bench leaderboard --protocol fewshot --output fewshot.csv
+      bench leaderboard --protocol fewshot --by annotations --output fewshot.tex
+
+      bench leaderboard --protocol memory --published
+
+      bench leaderboard --format markdown > RESULTS.md
 
       bench leaderboard --json | jq '.rows[] | select(.rank == 1)'
     """
-    options = {"output": output, **_selection(method, dataset, protocol, metric)}
+    if file_format is not None and not output:
+        if json_output:
+            raise BenchError("--json and --format without --output both print", hint="Give one of them.")
+        output = [_STANDARD_OUTPUT]
+    options = {
+        "outputs": tuple(output or ()),
+        "format": _known_format(file_format),
+        "by": by,
+        "published": published,
+        **selection(method, dataset, protocol, metric),
+    }
     run_report("leaderboard", runs, options, json_output)
 
 
@@ -115,7 +163,7 @@ def check(
             "summary": summary,
             "annotate": annotate and not json_output,
             **_tolerances(tolerance or []),
-            **_selection(method, dataset, protocol, metric),
+            **selection(method, dataset, protocol, metric),
         }
         run_report("check", runs, options, json_output)
     except BenchError as error:
@@ -134,6 +182,9 @@ def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool
         typer.echo(f"warning: not a usable record: {problem}", err=True)
     report = load("reports", name)
     output: ReportOutput = report().render(found, report.Options.model_validate(options))
+    if _STANDARD_OUTPUT in output.files:
+        typer.echo(output.files[_STANDARD_OUTPUT], nl=False)
+        return
     for path, content in output.files.items():
         write_atomically(path, content)
     for path, text in output.added.items():
@@ -143,8 +194,10 @@ def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool
         print_json({**output.data, "problems": listed, "written": [str(path) for path in output.files]})
     else:
         print_output(output)
-        for path in output.files:
+        for path in list(output.files)[:_MOST_LISTED]:
             typer.echo(f"wrote {path}", err=True)
+        if len(output.files) > _MOST_LISTED:
+            typer.echo(f"wrote {len(output.files) - _MOST_LISTED} more", err=True)
     if output.exit_code:
         raise typer.Exit(output.exit_code)
 
@@ -171,7 +224,16 @@ def print_output(output: ReportOutput) -> None:
         console.print(output.renderable)
 
 
-def _selection(
+def _known_format(name: str | None) -> str | None:
+    from bench.errors import did_you_mean
+
+    known = ("csv", "markdown", "latex", "html", "json")
+    if name is not None and name not in known:
+        raise BenchError(f"no format is called {name!r}", hint=did_you_mean(name, known))
+    return name
+
+
+def selection(
     method: list[str] | None, dataset: list[str] | None, protocol: list[str] | None, metric: list[str] | None
 ) -> dict[str, tuple[str, ...]]:
     chosen = {"methods": method, "datasets": dataset, "protocols": protocol, "metrics": metric}

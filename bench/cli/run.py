@@ -181,11 +181,13 @@ def _feature_type(name: str) -> FeatureType:
 
 def show(result: RunResult, store: RunStore, console: Console) -> None:
     """The table of one run, its remarks, and where its files are."""
+    from rich.markup import escape
+
     record = result.record
     console.print(headline(record), highlight=False)
     console.print(result_table(record))
     for note in record.notes:
-        console.print(f"[dim]{note}[/dim]", highlight=False)
+        console.print(f"[dim]{escape(note)}[/dim]", highlight=False)
     if record.dataset is not None and record.dataset.tier == "procedural":
         console.print("[dim]Procedural data: not comparable with published numbers.[/dim]")
     seconds = record.provenance.get("seconds", {}).get("total")
@@ -202,7 +204,8 @@ def headline(record: RunRecord) -> str:
     method, data, protocol = record.method, record.dataset, record.protocol
     on = "" if data is None else f" · {escape(data.name)}, {data.landmarks} landmarks"
     return (
-        f"[bold]{escape(method.name)}[/bold] ({method.feature_dim}-d) · {protocol.name} ({protocol.preset}){on}\n"
+        f"[bold]{escape(method.name)}[/bold] ({method.feature_dim}-d) · {escape(protocol.name)} "
+        f"({escape(protocol.preset)}){on}\n"
         f"[dim]{escape(method.weights_label)}[/dim]"
     )
 
@@ -217,13 +220,13 @@ def result_table(record: RunRecord) -> Table:
     table = Table()
     keys = list(dict.fromkeys(key for condition in conditions for key, _ in condition))
     for key in keys:
-        table.add_column(key, justify="right")
+        table.add_column(escape(key), justify="right")
     for name in names:
         part = next(m for m in record.metrics if m.metric == name)
         arrow = "↓" if part.direction == "lower" else "↑"
-        table.add_column(f"{name} {arrow}\n[dim]{escape(part.unit)}[/dim]", justify="right")
+        table.add_column(f"{escape(name)} {arrow}\n[dim]{escape(part.unit)}[/dim]", justify="right")
     for condition in conditions:
-        cells = [str(dict(condition).get(key, "")) for key in keys]
+        cells = [escape(str(dict(condition).get(key, ""))) for key in keys]
         for name in names:
             found = [m for m in record.metrics if m.metric == name and m.condition == dict(condition)]
             cells.append(_cell(found[0]) if found else "—")

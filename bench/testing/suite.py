@@ -11,7 +11,7 @@ from unittest import SkipTest
 
 from tabulate import tabulate
 
-from bench.method import Method
+from bench.method import Method, Preset
 from bench.testing import description, geometry, network, training, weights
 from bench.testing.subject import ConformanceError, Subject
 
@@ -106,6 +106,8 @@ def method_checks(
 ) -> tuple[Check, ...]:
     """Every check of the suite for one method, to be called one by one.
 
+    Where neither preset nor options nor recipe are given, they are those of the method's ``rehearsal``, if it has one.
+
     Args:
         preset: Preset that ``options`` and ``recipe`` are laid on; None: the defaults, which are the paper's.
         options: Overrides that make the network small.
@@ -114,6 +116,9 @@ def method_checks(
         image_sizes: (height, width) to try, at least one of them not square; None: 64 pixels and more, made from
             the network's stride.
     """
+    rehearsal: Preset | None = getattr(method, "rehearsal", None)
+    if rehearsal is not None and preset is None and options is None and recipe is None:
+        options, recipe = rehearsal.options, rehearsal.recipe or None
     subject = Subject(method, preset, options, recipe, image_sizes)
     functions = tuple(
         f for module in (description, network, geometry, weights, training) for f in module.CHECKS

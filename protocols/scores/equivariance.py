@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from bench.context import Arrays
 from bench.errors import BenchError
 from bench.protocol import MetricSpec, MetricValue, Scalar
+from bench.samples import Median
 from bench.seeds import derive_seed
 from protocols.scores.accuracy_curve import Curve, area_under_curve, chance, draw_curves
 from protocols.scores.metrics import PerPoint, accuracy_within, counted_values, point_errors
+from protocols.stored import required_tensor
 
 HEADLINE_PX = 20
 """At which the paper's text quotes its curves: 57 % end to end, 87 % in two steps."""
@@ -65,7 +67,13 @@ EQUIVARIANCE_METRICS = (
 
 
 def score(
-    arrays: Arrays, *, side: int, scale_to: int, max_distance: int, seed: int
+    arrays: Arrays,
+    *,
+    side: int,
+    scale_to: int,
+    max_distance: int,
+    seed: int,
+    landmarks: tuple[str, ...] = (),
 ) -> tuple[MetricValue, ...]:
     """The metrics, from what the protocol stores per image: predicted, targets (N, K, 2) and counted (N, K).
 
@@ -73,18 +81,19 @@ def score(
         side: Of the images that the method sees, in pixels.
         scale_to: All distances are those of an image scaled to this side.
         max_distance: The curve is that of d = 1, 2, ... up to this, and the area is the one below it.
+        landmarks: Names of the K points, where they have names.
 
     Raises:
         BenchError: where no point counts.
     """
-    counted = torch.from_numpy(arrays["counted"])
+    counted = required_tensor(arrays, "counted")
     if not bool(counted.any()):
         raise BenchError(
             f"none of the {int(arrays['visible'].sum())} points lies inside its image before and after the warp",
             hint="Weaken the warp (-P rotation=10 -P elastic=0.1), or measure more images or points.",
         )
-    targets = torch.from_numpy(arrays["targets"])
-    errors = point_errors(torch.from_numpy(arrays["predicted"]), targets) * scale_to / side
+    targets = required_tensor(arrays, "targets")
+    errors = point_errors(required_tensor(arrays, "predicted"), targets) * scale_to / side
     curve = range(1, max_distance + 1)
     random = chance(targets[counted], side, scale_to, {*curve, HEADLINE_PX}, max_distance)
     images = int(counted.any(1).sum())
@@ -92,7 +101,15 @@ def score(
     def found(metric: str, points: PerPoint, distance: int | None = None) -> MetricValue:
         low, high = points.interval(derive_seed(seed, "equivariance", "interval"))
         condition = _condition("features", distance)
-        return MetricValue(metric, points.mean(), condition, low=low, high=high, count=images)
+        return MetricValue(
+            metric,
+            points.mean(),
+            condition,
+            low=low,
+            high=high,
+            count=images,
+            samples=points.samples(landmarks),
+        )
 
     def expected(metric: str, value: float, distance: int | None = None) -> MetricValue:
         return MetricValue(metric, value, _condition("random", distance), count=images)
@@ -106,10 +123,14 @@ def score(
         expected(area, random.area),
         found(mean, counted_values(errors, counted)),
         expected(mean, random.mean),
-        MetricValue(median, middle, _condition("features"), count=images),
+        MetricValue(median, middle, _condition("features"), count=images, samples=_median(errors, counted)),
         *(found(accuracy, accuracy_within(errors, d, counted), d) for d in curve),
         *(expected(accuracy, random.accuracy[d], d) for d in curve),
     )
+
+
+def _median(errors: Tensor, counted: Tensor) -> Median:
+    return Median(errors.double().numpy(), counted.numpy())
 
 
 def _condition(predictor: Literal["features", "random"], distance: int | None = None) -> dict[str, Scalar]:

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.loading import LoadedSplit
 from bench.protocol import MetricSpec, MetricValue, Scalar
-from protocols.annotations import errors_on, has_normaliser
+from protocols.annotations import AnnotatedPoints, errors_on, has_normaliser
 from protocols.scores.metrics import PerPoint
 from protocols.scores.pck import accuracy_6px, accuracy_px128, pck_5pct_longer_side, pck_cl
 
@@ -70,38 +69,44 @@ MOST_NAMED_LANDMARKS = 20
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """A metric of one set of predictions, not yet averaged."""
+    """A metric of one set of predictions, not yet averaged.
+
+    Attributes:
+        landmarks: Names of the points, where they can be told apart.
+    """
 
     metric: str
     per_point: PerPoint
     condition: Mapping[str, Scalar] = field(default_factory=dict)
+    landmarks: tuple[str, ...] = ()
 
 
-def scores(predictions: Tensor, test: LoadedSplit) -> tuple[Score, ...]:
+def scores(predictions: Tensor, test: AnnotatedPoints) -> tuple[Score, ...]:
     """The metrics of predictions (N, K, 2), pixels of the images of ``test``."""
-    found = [Score(NME_INTEROCULAR.name, errors_on(test, predictions))] if has_normaliser(test) else []
+    found = [(NME_INTEROCULAR, errors_on(test, predictions))] if has_normaliser(test) else []
     rules: tuple[tuple[MetricSpec, Callable[..., PerPoint]], ...] = (
         (PCK_5PCT, pck_5pct_longer_side),
         (PCK_CL, pck_cl),
         (ACCURACY_6PX, accuracy_6px),
     )
     points = _points(predictions, test)
-    return (*found, *(Score(spec.name, rule(*points)) for spec, rule in rules))
+    found += [(spec, rule(*points)) for spec, rule in rules]
+    return tuple(Score(spec.name, per_point, landmarks=test.schema.names) for spec, per_point in found)
 
 
-def selection_rule(split: LoadedSplit) -> MetricSpec:
+def selection_rule(split: AnnotatedPoints) -> MetricSpec:
     """The metric by which one of several predictions of the landmarks of ``split`` is chosen."""
     return NME_INTEROCULAR if has_normaliser(split) else PCK_CL
 
 
-def selection_score(predictions: Tensor, split: LoadedSplit) -> float:
+def selection_score(predictions: Tensor, split: AnnotatedPoints) -> float:
     """:func:`selection_rule` of predictions (N, K, 2), with its sign turned where lower is better."""
     rule = selection_rule(split)
     value = next(score for score in scores(predictions, split) if score.metric == rule.name).per_point.mean()
     return value if rule.direction == "higher" else -value
 
 
-def detailed_scores(predictions: Tensor, test: LoadedSplit) -> tuple[Score, ...]:
+def detailed_scores(predictions: Tensor, test: AnnotatedPoints) -> tuple[Score, ...]:
     """Accuracies landmark by landmark, where there are few, and the curve over distances."""
     points = _points(predictions, test)
     six = accuracy_6px(*points)
@@ -109,7 +114,12 @@ def detailed_scores(predictions: Tensor, test: LoadedSplit) -> tuple[Score, ...]
     named = [(name, six.landmark(k)) for k, name in enumerate(names)]
     by_landmark = [Score(ACCURACY_6PX.name, one, {"landmark": name}) for name, one in named if one.images]
     curve = [
-        Score(ACCURACY_PX128.name, accuracy_px128(*points, distance), {"distance": distance})
+        Score(
+            ACCURACY_PX128.name,
+            accuracy_px128(*points, distance),
+            {"distance": distance},
+            test.schema.names,
+        )
         for distance in CURVE
     ]
     return (*by_landmark, *curve)
@@ -125,7 +135,7 @@ def reported(
     return tuple(_value(same, seed, condition or {}) for same in zip(*draws, strict=True))
 
 
-def draw_curve(predictions: Tensor, test: LoadedSplit) -> np.ndarray[Any, Any]:
+def draw_curve(predictions: Tensor, test: AnnotatedPoints) -> np.ndarray[Any, Any]:
     """The accuracy curve of predictions (N, K, 2) as a drawing, (H, W, 3), uint8."""
     # Imported here: it takes long to load, and whoever lists protocols draws nothing.
     from protocols.scores.accuracy_curve import Curve, draw_curves  # noqa: PLC0415
@@ -149,9 +159,9 @@ def _value(draws: tuple[Score, ...], seed: int, condition: Mapping[str, Scalar])
         high=high,
         std=float(np.std(means, ddof=1)) if len(means) > 1 else None,
         count=averaged.images,
+        samples=averaged.samples(first.landmarks),
     )
 
 
-def _points(predictions: Tensor, test: LoadedSplit) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
-    height, width = test.images.shape[-2:]
-    return predictions.double(), test.points.double(), test.visible, (height, width)
+def _points(predictions: Tensor, test: AnnotatedPoints) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
+    return predictions.double(), test.points.double(), test.visible, test.image_size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from bench.context import Arrays
@@ -21,6 +20,7 @@ from protocols.scores.metrics import (
     point_errors,
     px70,
 )
+from protocols.stored import required_tensor
 
 CONDITIONS = ("same", "different")
 ACCURACY_LIMITS_PX70 = (2, 5, 10)
@@ -81,8 +81,8 @@ def score(
     Raises:
         BenchError: where no point is visible in both images of any pair.
     """
-    predicted, targets = torch.from_numpy(arrays["predicted"]), torch.from_numpy(arrays["targets"])
-    counted, visible = torch.from_numpy(arrays["counted"]), torch.from_numpy(arrays["target_visible"])
+    predicted, targets = required_tensor(arrays, "predicted"), required_tensor(arrays, "targets")
+    counted, visible = required_tensor(arrays, "counted"), required_tensor(arrays, "target_visible")
     if not bool(counted.any()):
         raise BenchError("no point is visible in both images of any pair: there is nothing to average")
     found: list[tuple[str, str, PerPoint]] = []
@@ -101,7 +101,9 @@ def score(
                     per_metric["matching_error_iod"] = percent
         found.extend((metric, condition, per_point) for metric, per_point in per_metric.items())
     order = [metric.name for metric in METRICS]
-    return tuple(_value(*cell, seed) for cell in sorted(found, key=lambda cell: order.index(cell[0])))
+    # Spots of a surface are other ones in every pair: they have no names.
+    names = schema.names if points == "landmarks" else ()
+    return tuple(_value(*cell, seed, names) for cell in sorted(found, key=lambda cell: order.index(cell[0])))
 
 
 def _surface_values(px: Tensor, counted: Tensor) -> dict[str, PerPoint]:
@@ -112,10 +114,18 @@ def _surface_values(px: Tensor, counted: Tensor) -> dict[str, PerPoint]:
     }
 
 
-def _value(metric: str, condition: str, per_point: PerPoint, seed: int) -> MetricValue:
+def _value(
+    metric: str, condition: str, per_point: PerPoint, seed: int, names: tuple[str, ...]
+) -> MetricValue:
     low, high = per_point.interval(derive_seed(seed, "matching", "interval"))
     return MetricValue(
-        metric, per_point.mean(), {"pairs": condition}, low=low, high=high, count=per_point.images
+        metric,
+        per_point.mean(),
+        {"pairs": condition},
+        low=low,
+        high=high,
+        count=per_point.images,
+        samples=per_point.samples(names),
     )
 
 

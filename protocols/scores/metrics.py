@@ -5,12 +5,14 @@ Convention: points are (x, y) in pixels of the image that the method sees, corne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.samples import Ratio
 from bench.statistics import bootstrap_interval
 
 Normaliser = tuple[tuple[int, ...], tuple[int, ...]]
@@ -53,6 +55,12 @@ class PerPoint:
         """95 % bootstrap interval of :meth:`mean` over images; weights stay with their images."""
         values, weights = self._weighted()
         return bootstrap_interval(values.sum(1).cpu().numpy(), weights.sum(1).cpu().numpy(), seed=seed)
+
+    def samples(self, names: Sequence[str] = ()) -> Ratio:
+        """:meth:`mean` image by image and, where the K landmarks are named, that of each landmark."""
+        values, weights = self._weighted()
+        by_name = {name: self.landmark(k).samples() for k, name in enumerate(names)}
+        return Ratio(values.sum(1).cpu().numpy(), weights.sum(1).cpu().numpy(), parts=by_name)
 
     def balanced(self) -> PerPoint:
         """The same values, weighted so that each landmark weighs the same, however often it is visible."""

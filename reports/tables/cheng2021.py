@@ -78,6 +78,7 @@ def _memory(row: Row) -> CellRun:
         method_options=network,
         # What a training step really takes is measured too, and is not in this table.
         protocol_options=("peak_device=none",),
+        free_options=("peak_device", "batch_size", "image_sizes"),
     )
 
 
@@ -139,6 +140,7 @@ class Cheng2021(Paper):
     reference: ClassVar[str] = (
         "Cheng, Su, Maji: On Equivariant and Invariant Learning of Object Landmark Representations, ICCV 2021"
     )
+    cited_as: ClassVar[str] = "Cheng et al., ICCV 2021, supplement"
 
     def tables(self) -> tuple[Table, ...]:
         return tables_of(self.name, read_rows(self.name), TITLES, _recipe, _barriers)

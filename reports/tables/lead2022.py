@@ -93,6 +93,7 @@ class Lead2022(Paper):
     reference: ClassVar[str] = (
         "Karmali et al., LEAD: Self-Supervised Landmark Estimation by Aligning Distributions, WACV 2022"
     )
+    cited_as: ClassVar[str] = "Karmali et al., WACV 2022"
 
     def tables(self) -> tuple[Table, ...]:
         return tables_of(self.name, read_rows(self.name), TITLES, _recipe, _barriers)

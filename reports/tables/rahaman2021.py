@@ -93,6 +93,7 @@ class Rahaman2021(Paper):
     reference: ClassVar[str] = (
         "Rahaman et al.: Pretrained equivariant features improve unsupervised landmark discovery, 2021"
     )
+    cited_as: ClassVar[str] = "Rahaman et al., 2021"
 
     def tables(self) -> tuple[Table, ...]:
         return tables_of(self.name, read_rows(self.name), TITLES, _recipe, _barriers)

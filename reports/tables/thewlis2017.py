@@ -97,6 +97,7 @@ class Thewlis2017(Paper):
     reference: ClassVar[str] = (
         "Thewlis, Bilen, Vedaldi: Unsupervised learning of object landmarks by factorized spatial embeddings, ICCV 2017"
     )
+    cited_as: ClassVar[str] = "Thewlis et al., ICCV 2017"
 
     def tables(self) -> tuple[Table, ...]:
         rows = read_rows(self.name)

@@ -60,6 +60,7 @@ class Thewlis2019(Paper):
     reference: ClassVar[str] = (
         "Thewlis, Albanie, Bilen, Vedaldi: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019"
     )
+    cited_as: ClassVar[str] = "Thewlis et al., ICCV 2019, released log"
 
     def tables(self) -> tuple[Table, ...]:
         rows = [_as_printed(row) for row in read_rows(self.name)]

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.record import SCHEMA_VERSION
-from bench.store import MAX_RECORD_BYTES, RunStore
+from bench.store import RunStore
 from tests.records import metric, record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -208,105 +205,13 @@ def test_finished_parts_have_a_folder_of_their_own(store: RunStore) -> None:
     assert not folder.exists()
 
 
-# --- hostile files --------------------------------------------------------------------------------
-
-
-def edited(change: Callable[[dict[str, Any]], object]) -> bytes:
-    data = record(metric(1.0)).model_dump(mode="json")
-    change(data)
-    return json.dumps(data).encode()
-
-
-def put(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
-    def change(data: dict[str, Any]) -> None:
-        place: Any = data
-        for step in path[:-1]:
-            place = place[step]
-        place[path[-1]] = value
-
-    return change
-
-
-HOSTILE = {
-    "empty": (b"", "not JSON"),
-    "truncated": (edited(lambda data: None)[:200], "not JSON"),
-    "binary": (b'{"schema_version": "\xff"}', "not the JSON of a record"),
-    "list": (b"[1, 2]", "expected a JSON object, got list"),
-    "deep": (b"[" * 200_000 + b"]" * 200_000, "not the JSON of a record"),
-    "huge integer": (edited(put("seed", value=2**63)), "more than 64 bits"),
-    "endless integer": (b'{"schema_version": 1' + b"0" * 5000 + b"}", "not the JSON of a record"),
-    "NaN": (edited(put("metrics", 0, "value", value=float("nan"))), "NaN is not a finite number"),
-    "infinite": (edited(put("provenance", "x", value=float("inf"))), "Infinity is not a finite number"),
-    "overflowing": (b'{"schema_version": 1e999}', "1e999 is not a finite number"),
-    "text for a number": (edited(put("metrics", 0, "value", value="1.0")), "metrics.0.value"),
-    "no method": (edited(lambda data: data.pop("method")), "method: Field required"),
-    "unknown field": (edited(put("surprise", value=1)), "surprise: Extra inputs"),
-    "unknown direction": (edited(put("metrics", 0, "direction", value="up")), "metrics.0.direction"),
-    "newer schema": (edited(put("schema_version", value=SCHEMA_VERSION + 1)), "newer than the"),
-    "older schema": (edited(put("schema_version", value=0)), "no longer read"),
-    "no schema": (edited(lambda data: data.pop("schema_version")), "schema_version is missing"),
-    "edited identity": (edited(put("seed", value=1)), "renamed or edited"),
-}
-
-
-@pytest.mark.parametrize(("content", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_file_is_reported_and_stops_nothing(store: RunStore, content: bytes, reason: str) -> None:
-    good = record(metric(2.0), seed=3)
-    store.save(good)
-    name = record(metric(1.0)).id
-    (store.folder / f"{name}.json").write_bytes(content)
-    assert store.load_all()[0] == [good]
-    assert set(reasons(store)) == {f"{name}.json"}
-    assert reason in reasons(store)[f"{name}.json"]
-    assert store.find(name) is None
-    store.save(record(metric(1.0)))
-    assert reasons(store) == {}
-
-
-def test_a_huge_file_is_not_read(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.folder.mkdir()
-    with (store.folder / "big.json").open("wb") as stream:
-        stream.truncate(MAX_RECORD_BYTES + 1)
-    monkeypatch.delattr(Path, "read_bytes")
-    assert reasons(store) == {"big.json": "16 MiB is too large for a record"}
-
-
-def test_things_that_are_no_files(store: RunStore) -> None:
-    (store.folder / "folder.json").mkdir(parents=True)
-    (store.folder / "dangling.json").symlink_to(store.folder / "nowhere")
-    if hasattr(os, "mkfifo"):
-        os.mkfifo(store.folder / "pipe.json")  # reading it would wait for ever
-    assert set(reasons(store).values()) == {"not a regular file"}
-
-
-def test_a_renamed_record_is_reported_by_its_own_id(store: RunStore) -> None:
-    run = record(metric(1.0))
-    path = store.save(run)
-    path.rename(store.folder / "mine.json")
-    assert run.id in reasons(store)["mine.json"]
-
-
-def test_files_of_others_are_left_alone(store: RunStore) -> None:
-    store.folder.mkdir()
-    for name in ("notes.txt", f".{'0' * 16}.json.tmp", ".hidden.json"):
-        (store.folder / name).write_text("x")
-    assert store.load_all() == ([], [])
-
-
-@pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 16, "0" * 15, "0" * 16 + "\n"])
-def test_an_id_cannot_leave_the_folder(store: RunStore, name: str) -> None:
-    for use in (store.find, store.per_sample, store.partial_folder, store.clear_partial):
-        with pytest.raises(BenchError, match="no run id"):
-            use(name)
-
-
 # --- what is written ------------------------------------------------------------------------------
 
 
 def test_a_value_that_became_nan_is_not_written(store: RunStore) -> None:
     run = record(metric(1.0))
     run.metrics[0].value = float("nan")
-    with pytest.raises(BenchError, match="NaN is not a finite number"):
+    with pytest.raises(BenchError, match="finite number"):
         store.save(run, ERRORS)
     assert not store.folder.exists()
 

@@ -15,7 +15,7 @@ from bench.cli import app
 from bench.store import RunStore
 from reports.github import job_summary, workflow_commands
 from reports.junit import junit_xml
-from reports.markdown import markdown_table
+from reports.markdown import markdown_table, markdown_text
 from reports.regression import Comparison, judge
 from tests.records import metric, record
 
@@ -105,13 +105,14 @@ def test_the_summary_shows_what_changed_and_escapes_it() -> None:
     text = job_summary([worse(method="le|ad<b>"), same()], "2 values compared", "regressed")
     assert text.startswith("## bench check: regressed\n\n2 values compared\n")
     (line,) = [line for line in text.splitlines() if "worse" in line and line.startswith("| worse")]
-    assert r"le\|ad\<b\>" in line
+    assert r"le\|ad&lt;b&gt;" in line
     assert [cell.strip() for cell in line.split(" | ")][4:] == ["8.000", "9.200", "1.200", "0.000 |"]
     assert "|" not in job_summary([same()], "1 value compared", "no metric regressed")
 
 
 def test_cells_of_a_markdown_table_stay_cells() -> None:
-    table = markdown_table(["a", "b"], [["1|2", "x\ny"]], numbers=[1])
+    cells = [markdown_text(text) for text in ("1|2", "x\ny")]
+    table = markdown_table(["a", "b"], [cells], numbers=[1])
     assert table.splitlines() == ["| a    |   b |", "|:-----|----:|", r"| 1\|2 | x y |"]
 
 

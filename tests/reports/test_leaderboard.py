@@ -18,8 +18,8 @@ from bench.errors import BenchError
 from bench.record import RunRecord
 from bench.report import ReportOutput, Runs
 from reports.frame import COLUMNS, condition_text, frame_of, from_csv, natural_key, rows_of, to_csv
+from reports.grid import decimals
 from reports.leaderboard import LEADERBOARD_COLUMNS, LeaderboardOptions, LeaderboardReport
-from reports.pivot import decimals
 from reports.ranking import with_ranks
 from tests.records import metric, record
 
