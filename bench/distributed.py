@@ -18,13 +18,16 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore, Store, _abort_process_group
 from torch.distributed.rendezvous import rendezvous
 
 from bench.errors import BenchError, ToldElsewhereError
 from bench.opening import choose_device
 
 T = TypeVar("T")
+
+_JOINING = timedelta(minutes=10)
+"""How long the first processes wait for the last: hosts of a cluster do not start in the same second."""
 
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits in a collective for the others: longer than any step, and than writing a checkpoint."""
@@ -206,6 +209,7 @@ def team_of(device: str) -> Iterator[Team]:
             )
         yield team
         team.part()
+        dist.destroy_process_group()
     except KeyboardInterrupt:
         if team.is_first_to_fail():
             raise
@@ -216,8 +220,16 @@ def team_of(device: str) -> Iterator[Team]:
             raise ToldElsewhereError from error
         raise
     finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        if dist.is_initialized():  # still: something has failed
+            _abandon_the_others()
+
+
+def _abandon_the_others() -> None:
+    """End the group without waiting: to destroy one of NCCL waits for processes that may wait for this one."""
+    if dist.get_backend() == "nccl":
+        _abort_process_group()
+    else:
+        dist.destroy_process_group()
 
 
 @contextmanager
@@ -242,8 +254,16 @@ def _store(place: Place) -> Store:
             f"this is process {place.rank} of {place.size}, and {' and '.join(missing)} is not set",
             hint="Start with torchrun or accelerate launch, which set it.",
         )
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=_JOINING))
+    except RuntimeError as error:  # DistStoreError and DistNetworkError are
+        raise BenchError(
+            f"this is process {place.rank} of {place.size}, and within {_JOINING.total_seconds() / 60:g} minutes it "
+            f"did not meet the others at {os.environ['MASTER_ADDR']}, port {os.environ['MASTER_PORT']}",
+            hint="See that all were started, and that this host reaches that one. The same command starts anew.",
+        ) from error
     with connected():
-        store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+        store.set_timeout(_PATIENCE)
         # A launcher's store outlives a job, so the next one needs other names.
         job = store.add(f"bench/jobs-of-{place.rank}", 1)
         return PrefixStore(f"bench/{job}", store)

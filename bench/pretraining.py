@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from bench import __version__
+from bench.accelerate_settings import require_no_other_settings
 from bench.allocator import retain_heap
 from bench.distributed import Team, team_of
 from bench.errors import BenchError, did_you_mean
@@ -104,6 +105,7 @@ def _pretrain(request: PretrainRequest, progress: Progress, team: Team) -> Path:
     device = team.device
     # The paper's preset trains as the paper did, in single precision.
     precision = choose_precision(request.precision, device, faithful=request.preset == "paper")
+    require_no_other_settings(precision)
     if request.accumulate < 1:
         raise BenchError(f"a batch cannot be computed in {request.accumulate} parts, expected 1 or more")
     if request.tensorboard and importlib.util.find_spec("tensorboard") is None:

@@ -133,9 +133,8 @@ def run_stage(job: PretrainJob, stage: Stage) -> None:
             else:
                 keeper.save_if_due(step)
             if stopping:
-                gathered_numbers(
-                    step, job.device
-                )  # a launcher ends all once one is gone: after the file is written
+                # A launcher ends all processes once one is gone, so all wait for the file.
+                gathered_numbers(step, job.device)
                 raise KeyboardInterrupt
 
 
@@ -194,6 +193,8 @@ def _one_step(
 
 def _parts(job: PretrainJob, stage: Stage, indices: Tensor) -> Sequence[Tensor]:
     """The batch, in as many parts as are computed one after another."""
+    if job.accumulate == 1:
+        return [indices]
     if len(indices) < 2 * job.accumulate:
         raise BenchError(
             f"a batch of {len(indices)} images of stage {stage.name!r} cannot be computed in {job.accumulate} parts: "
