@@ -41,6 +41,22 @@ def start(count: int, module: str, *arguments: Sequence[str]) -> list[subprocess
     ]
 
 
+def python(module: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """``python -m module arguments``: a launcher, which starts the processes itself."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def torchrun(count: int, module: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    options = ["--nproc-per-node", str(count), "--master-port", str(free_port())]
+    return python("torch.distributed.run", [*options, "-m", module, *arguments])
+
+
 def finish(processes: Sequence[subprocess.Popen[str]], timeout: float = 600) -> list[tuple[int, str, str]]:
     """Exit status, standard output and standard error of each."""
     try:

@@ -44,6 +44,10 @@ class World:
         embedding: Tensor = self.network(images).mean((2, 3))
         return embedding
 
+    def project(self, embedding: Tensor) -> Tensor:
+        projection: Tensor = self.head(embedding)
+        return projection
+
 
 def _contrast(embedding: Tensor) -> Tensor:
     """Every row against every other: no mean over rows."""
@@ -52,12 +56,12 @@ def _contrast(embedding: Tensor) -> Tensor:
 
 
 def head_on_shared_rows(world: World) -> Tensor:
-    return _contrast(world.head(share(world.embed, world.images)))
+    return _contrast(world.project(share(world.embed, world.images)))
 
 
 def network_called_twice(world: World) -> Tensor:
     first, second = share(world.embed, world.images), share(world.embed, world.images.flip(3))
-    return (world.head(first) * world.head(second).detach()).sum().tanh() + _contrast(first - second)
+    return (world.project(first) * world.project(second).detach()).sum().tanh() + _contrast(first - second)
 
 
 def rows_and_their_neighbours(world: World) -> Tensor:
@@ -77,8 +81,8 @@ def rows_and_their_neighbours(world: World) -> Tensor:
 
 def parameters_used_in_both_ways(world: World) -> Tensor:
     """The same layer inside what is shared and outside."""
-    inside = share(lambda images: world.head(world.embed(images)), world.images)
-    return _contrast(inside) + world.head(torch.ones(3, 5).double() * torch.arange(3)[:, None]).sum().sin()
+    inside = share(lambda images: world.project(world.embed(images)), world.images)
+    return _contrast(inside) + world.project(torch.ones(3, 5).double() * torch.arange(3)[:, None]).sum().sin()
 
 
 def nested(world: World) -> Tensor:

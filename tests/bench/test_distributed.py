@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import signal
-import subprocess
-import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from bench.errors import BenchError
 from bench.training_cost import read_cost
 from bench.weights import read_weights
 from tests.bench.world import TINY_NETWORK, TINY_RECIPE, write_faces
-from tests.launching import finish, free_port, start
+from tests.launching import finish, free_port, python, start, torchrun
 
 
 def _launched(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
@@ -58,6 +57,18 @@ def test_a_launch_that_makes_no_sense_is_told(
     monkeypatch: pytest.MonkeyPatch, told: dict[str, str], message: str
 ) -> None:
     _launched(monkeypatch, **told)
+    with pytest.raises(BenchError, match=message), team_of("cpu"):
+        pass
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_processes_that_do_not_come_are_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    port = str(free_port())
+    _launched(monkeypatch, RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    monkeypatch.setattr("bench.distributed._JOINING", timedelta(seconds=1))
+    message = f"this is process {rank} of 2, and .* did not meet the others at 127.0.0.1, port {port}"
     with pytest.raises(BenchError, match=message), team_of("cpu"):
         pass
 
@@ -102,18 +113,9 @@ def _command(faces: Path, output: Path, *more: str, recipe: str = "") -> list[st
     return [*words, "--precision", "float32", "--device", "cpu", *more]
 
 
-def _torchrun(arguments: list[str]) -> subprocess.Popen[str]:
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    return subprocess.Popen(
-        [sys.executable, "-P", *launcher, "-m", "bench", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
+@pytest.mark.slow
 def test_torchrun_trains_writes_once_and_finds_it_again(faces: Path, tmp_path: Path) -> None:
-    [(status, printed, errors)] = finish([_torchrun(_command(faces, tmp_path, "--quiet"))])
+    [(status, printed, errors)] = finish([torchrun(2, "bench", _command(faces, tmp_path, "--quiet"))])
     assert status == 0, errors
     path = tmp_path / "weights.safetensors"
     assert printed.split() == [str(path)]
@@ -128,6 +130,7 @@ def test_torchrun_trains_writes_once_and_finds_it_again(faces: Path, tmp_path: P
     assert sum("finished weights of this very job" in errors for _, _, errors in results) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
@@ -144,9 +147,10 @@ def test_a_mistake_is_told_once(faces: Path, tmp_path: Path, recipe: str, messag
     assert "Traceback" not in told
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_step_that_all_have_finished(faces: Path, tmp_path: Path) -> None:
     endless = _command(faces, tmp_path, "--quiet", "--snapshot-every", "2", recipe="stage1_epochs=10000")
-    job = _torchrun(endless)
+    job = torchrun(2, "bench", endless)
     deadline = time.monotonic() + 120
     while not (tmp_path / "snapshots" / "stage1-000002.safetensors").exists():
         assert time.monotonic() < deadline
@@ -161,6 +165,7 @@ def test_ctrl_c_keeps_the_step_that_all_have_finished(faces: Path, tmp_path: Pat
         assert len(list(csv.DictReader(stream))) == found["step"] >= 2
 
 
+@pytest.mark.slow
 def test_processes_that_see_other_data_do_not_train(faces: Path, tmp_path: Path) -> None:
     other = write_faces(tmp_path / "other", seed=1)
     first = _command(faces, tmp_path / "out", "--quiet")
@@ -169,3 +174,20 @@ def test_processes_that_see_other_data_do_not_train(faces: Path, tmp_path: Path)
     assert {status for status, _, _ in results} == {1}
     told = "".join(errors for _, _, errors in results)
     assert told.count("process 1 sees another pre-training job than process 0: they differ in data") == 1
+
+
+@pytest.mark.slow
+def test_accelerate_launches_it(faces: Path, tmp_path: Path) -> None:
+    """Its option for several GPUs starts several processes on a host without any, too."""
+    options = ["--multi_gpu", "--num_processes", "2", "--main_process_port", str(free_port())]
+    launcher = [*options, "--mixed_precision", "bf16", "-m", "bench"]
+    mistaken, right = (
+        _command(faces, tmp_path, "--quiet", "--precision", name) for name in ("float32", "bfloat16")
+    )
+    for command, status in ((mistaken, 1), (right, 0)):
+        [(found, _, errors)] = finish([python("accelerate.commands.launch", [*launcher, *command])])
+        assert found == status, errors
+        told = "accelerate was told --mixed_precision bf16, and this training computes in float32"
+        assert errors.count(told) == status
+    assert read_weights(tmp_path / "weights.safetensors").provenance["precision"] == "bfloat16"
+    assert read_cost(tmp_path).device.startswith("2 processes on ")

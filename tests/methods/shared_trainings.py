@@ -42,9 +42,7 @@ class Training(NamedTuple):
         options = build_options(self.method.Options, self.options, "options")
         recipe = build_options(self.method.Recipe, self.recipe, "recipe")
         job = Rehearsal(self.method, options, recipe).job(folder, images=smooth_images(recipe.image_size))
-        network = self.method().build(options)
-        if isinstance(network, (LEADNetwork, ContrastNetwork)):
-            job = replace(job, initial=_calm(self.method(), network, options, folder))
+        job = replace(job, initial=_calm(self.method(), options, folder))
         return self.method().pretrain(replace(job, **{**self.changes, **changes}))
 
 
@@ -55,13 +53,18 @@ def smooth_images(side: int) -> Tensor:
     return fine.clamp(0, 1).mul(255).to(torch.uint8)
 
 
-def _calm(method: Method, network: LEADNetwork | ContrastNetwork, options: Any, folder: Path) -> Weights:
+def _calm(method: Method, options: Any, folder: Path) -> Weights | None:
     """Initial weights whose residual branches hardly count, as many train (Goyal et al., 2017, section 5.1).
 
     Gradients of deep narrow networks with batch norm explode at first; rounding errors then grow a hundredfold a step.
+
+    Returns:
+        None for networks that are not residual, and need nothing of the kind.
     """
     with seeded_initialisation(0, "calm"):
         network = method.build(options)
+    if not isinstance(network, (LEADNetwork, ContrastNetwork)):
+        return None
     for block in network.encoder.modules():
         if isinstance(block, BasicBlock):
             nn.init.zeros_(block.bn2.weight)
@@ -117,6 +120,7 @@ TRAININGS = {
     ),
     "lead-nt_xent": _lead(stage1_objective="nt_xent", stage1_epochs=2, pairs="views", stage2_epochs=1),
     "lead-accumulated": _lead({"accumulate": 2}, stage1_epochs=2, batch_size=12, stage2_epochs=1),
+    "lead-bfloat16": _lead({"precision": "bfloat16"}, stage1_epochs=2, stage2_epochs=1),
     "contrast-moco": _contrast(groups=4),
     "contrast-nt_xent": _contrast(stage1_objective="nt_xent", groups=1, head_hidden=32),
     "dve": Training(
@@ -155,20 +159,25 @@ TRAININGS = {
 
 
 class _Dying(Killer):
+    """By SIGKILL, not only by an exception."""
+
     def hit(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(folder: Path, names: list[str]) -> None:
-    """Run trainings, each in a folder of its name; ``name:stage:step`` is killed then, in the last process."""
+    """Run trainings, each in a folder of its name.
+
+    Of ``name:stage:step:rank:killed``, and of ``...:failed``, that process ends when it has done so many steps.
+    """
     with team_of("cpu") as team:
-        for name, _, death in (text.partition(":") for text in names):
+        for name, _, end in (text.partition(":") for text in names):
             changes: dict[str, Any] = {}
-            if death:
+            if end:
                 changes["checkpoint_seconds"] = -1.0
-                stage, step = death.split(":")
-                if team.place.rank == team.place.size - 1:
-                    changes["progress"] = _Dying(stage, int(step))
+                stage, step, rank, how = end.split(":")
+                if team.place.rank == int(rank):
+                    changes["progress"] = {"killed": _Dying, "failed": Killer}[how](stage, int(step))
             TRAININGS[name].run(folder / name, **changes)
 
 
