@@ -105,19 +105,24 @@ class _Normalise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         part, weight, mean, scale, count = ctx.saved_tensors
-        axes, along = _all_but_channels(part), (1, -1, *[1] * (part.ndim - 2))
-        slope = _at_least_single(grad)
-        unit = (_at_least_single(part) - mean.view(along)) * scale.view(along)
-        to_bias, to_weight = slope.sum(axes), (slope * unit).sum(axes)
+        along = (1, -1, *[1] * (part.ndim - 2))
+        # Sums of slopes, and of their products with normalised values: torch's kernel, in one pass over the maps.
+        _, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
+            grad, part, weight, None, None, mean, scale, True, 0.0, [False, True, True]
+        )
         # Every value moves the statistics by which all processes normalise.
         through = torch.cat([to_bias, to_weight])
         with connected():
             dist.all_reduce(through)
         mean_slope, mean_product = (through / count).chunk(2)
         gain = scale if weight is None else scale * weight
-        to_part = slope - mean_slope.view(along) - unit.mul_(mean_product.view(along))
+        # gain * (slope - mean slope - normalised value * mean product), in few passes.
+        by_value = -gain * scale * mean_product
+        to_part = _at_least_single(grad) * gain.view(along)
+        to_part.addcmul_(_at_least_single(part), by_value.view(along))
+        to_part.sub_((gain * mean_slope + by_value * mean).view(along))
         return (
-            to_part.mul_(gain.view(along)).to(part.dtype),
+            to_part.to(part.dtype),
             None if weight is None else to_weight.to(weight.dtype),
             to_bias.to(mean.dtype) if ctx.has_bias else None,
             None,

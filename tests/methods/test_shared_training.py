@@ -67,7 +67,7 @@ def test_two_processes_train_as_one(name: str, together: Callable[[str], Path], 
             assert torch.equal(shared.tensors[key], tensor)
 
 
-@pytest.mark.parametrize("name", ["lead-byol", pytest.param("contrast-moco", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["lead-byol", pytest.param("contrast-nt_xent", marks=pytest.mark.slow)])
 def test_the_tolerance_is_small_beside_what_is_learned(
     name: str, together: Callable[[str], Path], tmp_path: Path
 ) -> None:
