@@ -19,7 +19,7 @@ from tests.methods.shared_trainings import TRAININGS
 
 WORKER = "tests.methods.shared_trainings"
 TOLERANCE = 1e-4
-HALF_PRECISION = {"lead-bfloat16": 0.05}  # three digits of a loss of about 4, after sums in another order
+HALF_PRECISION = {"lead-bfloat16": 0.1}  # of a loss of about 7, of which bfloat16 has three digits
 TWENTY_STEPS = ("lead-byol", "contrast-moco", "contrast-nt_xent")
 SHORT = ("lead-byol", "contrast-moco")
 NAMES = [name if name in SHORT else pytest.param(name, marks=pytest.mark.slow) for name in TRAININGS]
