@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.geometry import TRAINING, TPSWarp, warp_pair
 from bench.method import Method, Preset, PretrainJob, Recipe
+from bench.sharing import share
 from bench.training import Batch, Stage, export_weights, initial_network, run_stage, steps_for
 from methods.dve_network import RELEASED, DVENetwork, DVEOptions, NetworkName
 from methods.objectives.descriptor_exchange import descriptor_exchange_loss
@@ -189,7 +190,7 @@ def descriptors_stage(job: PretrainJob, network: DVENetwork) -> Stage:
         views = warped_views(batch.images, recipe, generator)
         count = len(batch)
         # One batch for both views: batch norm takes its statistics over all of them.
-        both = network.descriptors(torch.cat([views.more_warped, views.less_warped]))
+        both = share(network.descriptors, torch.cat([views.more_warped, views.less_warped]))
         stride = side // both.shape[2]
         loss = descriptor_exchange_loss(
             both[:count],
