@@ -37,7 +37,7 @@ from bench.loading import Preprocessing, named_preprocessing
 from bench.opening import DatasetRequest, load_method, preset_of
 from bench.options import build_options, parse_dataset
 from bench.record import FeatureType
-from bench.runner import RunRequest
+from bench.run_request import RunRequest
 
 Table = dict[str, Any]
 Names = Annotated[list[str], Field(min_length=1)]
@@ -256,6 +256,7 @@ def _require(group: registry.Group, name: str) -> None:
 
 
 def _left(cells: list[GridCell], exclusions: Sequence[Exclusion], file: Path) -> list[GridCell]:
+    every = cells
     for number, exclusion in enumerate(exclusions, 1):
         rule = {
             key: tuple(value) if isinstance(value, list) else (value,)
@@ -264,7 +265,7 @@ def _left(cells: list[GridCell], exclusions: Sequence[Exclusion], file: Path) ->
         if not rule:
             raise BenchError(f"exclude {number} of {file} says nothing, and would leave nothing")
         for key, values in rule.items():
-            known = {cell.names[key] for cell in cells}
+            known = {cell.names[key] for cell in every}
             for value in values:
                 if value not in known:
                     hint = did_you_mean(str(value), {str(name) for name in known})

@@ -14,7 +14,7 @@ from bench.opening import DatasetRequest
 from bench.options import parse_dataset
 from bench.progress import Progress
 from bench.protocol import Protocol
-from bench.runner import RunRequest
+from bench.run_request import RunRequest
 from bench.table_needs import Need, TableData, missing_weights, same_images
 from bench.tables import Cell, CellRun, Table, Training, find_table
 from bench.weights import describes_itself, read_weights
