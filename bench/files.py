@@ -12,11 +12,15 @@ from platformdirs import user_cache_dir
 from bench.errors import BenchError
 
 
+class UnwritableError(BenchError):
+    """A folder that cannot be written, or a disk that is full: no fault of what was computed."""
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write to a temporary name in the same folder, flush to disk, rename.
 
     Raises:
-        BenchError: where the folder cannot be written or the disk is full; nothing is left behind then.
+        UnwritableError: where the folder cannot be written or the disk is full; nothing is left behind then.
     """
     data = content.encode() if isinstance(content, str) else content
     # not by tempfile, whose files only their owner may read, whatever the umask
@@ -31,7 +35,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise BenchError(
+        raise UnwritableError(
             f"cannot write {path}: {error.strerror or error}", hint="Check permissions and free space."
         ) from error
 
@@ -40,7 +44,7 @@ def require_writable(folder: Path) -> None:
     """Find out before a long computation that its result could not be written.
 
     Raises:
-        BenchError: where ``folder`` cannot be made or written.
+        UnwritableError: where ``folder`` cannot be made or written.
     """
     probe = folder / f".probe-{os.getpid()}"
     write_atomically(probe, b"")

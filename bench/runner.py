@@ -15,7 +15,7 @@ from bench.allocator import retain_heap
 from bench.context import RunContext
 from bench.errors import BenchError
 from bench.feature_cache import FeatureCache
-from bench.files import require_writable
+from bench.files import UnwritableError, require_writable
 from bench.identity import (
     dataset_part,
     feature_dim,
@@ -109,6 +109,8 @@ def run(request: RunRequest, progress: Progress, ingredients: Ingredients | None
                 measurement = protocol.measure(network.extractor, data, options, context)
             finished = _finish(record, measurement, protocol, context)
             path = store.save(finished, measurement.per_sample, measurement.pictures)
+        except UnwritableError:
+            raise  # the measurement is not what failed
         except (BenchError, torch.OutOfMemoryError) as error:
             reason = error.message if isinstance(error, BenchError) else "out of device memory"
             store.save(record.model_copy(update={"status": "failed", "reason": reason}))

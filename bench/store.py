@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench.errors import BenchError, did_you_mean
-from bench.files import write_atomically
+from bench.files import UnwritableError, write_atomically
 from bench.record import RunRecord
 from bench.record_file import UnreadableError, encode, read
 from bench.record_values import BROKEN, NAME, Array, pack, png, unpack
@@ -224,7 +224,7 @@ class RunStore:
                 hint="If no other bench is running on this folder, delete that file.",
             ) from error
         except (OSError, NotImplementedError) as error:
-            raise BenchError(
+            raise UnwritableError(
                 f"cannot write records to {self.folder}: {error}", hint="Check permissions and free space."
             ) from error
         try:
