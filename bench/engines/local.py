@@ -47,7 +47,7 @@ class LocalEngine(Engine):
                         place.start(cells.take())
                         assert place.cell is not None
                         watcher.started(place.cell, place.name)
-                select.select([place.worker for place in places if place.worker], [], [], _WAIT_S)
+                select.select([place.worker for place in places if place.cell], [], [], _WAIT_S)
                 for place in places:
                     place.look(cells, watcher)
                 watcher.tick()

@@ -134,7 +134,7 @@ class WorkerProcess:
         status = self._process.wait()
         self.stop()
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        if not self._ready:
+        if not self._ready and status >= 0:
             said = self._log.read_text(encoding="utf-8", errors="replace")[-_SHOWN_OF_LOG:].strip()
             raise BenchError(f"a worker process {how} before it could run anything", hint=said or None)
         return Outcome("lost", f"its process {how}")
