@@ -114,7 +114,7 @@ class Identities:
             seed=request.seed,
         )
 
-    def settle(self, request: RunRequest) -> None:
+    def settle(self, request: RunRequest, say: Callable[[str], None]) -> None:
         """Fetch or train the weights of a request whose record is not known before.
 
         Raises:
@@ -122,7 +122,9 @@ class Identities:
         """
         procedure = self._procedure(request)
         key = _network_key(procedure, request)
-        if key in self._known and isinstance(self._known[key], _KnownNetwork):
+        known = self._known.get(key)
+        if isinstance(known, _KnownNetwork) and known.text is None:
+            say(f"weights of {request.method} are fetched or trained first")
             del self._known[key]
         self._once(key, lambda: self._known_network(procedure, request, fetch=True))
 

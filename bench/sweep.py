@@ -165,32 +165,35 @@ class _Driver(Watcher):
             "pid": os.getpid(),
             "started": state.started,
             "updated": time.time(),
-            "ended": ended,
             "total": state.total,
             "done": state.done,
             "failed": len(state.failures),
             "running": [list(one) for one in state.running.values()],
         }
         for runs in self._folders:
-            with contextlib.suppress(UnwritableError):  # a full disk is told by what needs it
-                write_atomically(runs / SWEEP_FOLDER / "drivers" / self._name, json.dumps(content))
+            file = runs / SWEEP_FOLDER / "drivers" / self._name
+            with contextlib.suppress(UnwritableError, OSError):  # a full disk is told by what needs it
+                if ended:
+                    file.unlink(missing_ok=True)
+                else:
+                    write_atomically(file, json.dumps(content))
 
     def _keep_failure(self, store: RunStore, cell: Cell, outcome: Outcome) -> None:
         """The failed record of a cell that did not live to write it."""
         found = store.find(cell.record) if cell.record else None
         if found is not None and (found.status == "ok" or found.reason == outcome.reason):
             return
-        with contextlib.suppress(_Unknown):
+        with contextlib.suppress(_UnknownError):
             store.save(self._unmeasured(cell, outcome.reason))
 
     def _unmeasured(self, cell: Cell, reason: str) -> Any:
         try:
             return self._identities.unmeasured(cell.request, reason)
         except BenchError as error:
-            raise _Unknown from error  # what it was cannot be said, and the reason has been told
+            raise _UnknownError from error  # what it was cannot be said, and the reason has been told
 
 
-class _Unknown(Exception):
+class _UnknownError(Exception):
     """There is no telling what a record would be of."""
 
 
@@ -222,7 +225,7 @@ def take_in(store: RunStore, record_id: str, files: Mapping[str, bytes]) -> None
 
 
 def read_drivers(runs: Path) -> list[dict[str, Any]]:
-    """What sweeps on a folder of records have told, the latest last."""
+    """What sweeps on a folder of records tell that have not ended, the latest last."""
     found = []
     for file in (runs / SWEEP_FOLDER / "drivers").glob("[!.]*.json"):
         with contextlib.suppress(OSError, ValueError):
@@ -245,10 +248,12 @@ def _is_busy(cell: Cell) -> bool:
 
 
 def settle_weights(plan: SweepPlan, identities: Identities, say: Callable[[str], None]) -> bool:
-    """Fetch or train, once, the weights on which cells wait; whether there were any."""
-    waiting = {one.cell.group.split("|")[0]: one.cell for one in plan.to_do if one.cell.record is None}
-    for cell in waiting.values():
-        say(f"weights for {cell.label}")
-        with contextlib.suppress(BenchError):  # then the next plan says why its cells cannot be run
-            identities.settle(cell.request)
+    """Fetch or train, once, the weights on which cells wait; whether there were any.
+
+    Where they cannot be had, the next plan says why.
+    """
+    waiting = [planned.cell for planned in plan.to_do if planned.cell.record is None]
+    for cell in waiting:
+        with contextlib.suppress(BenchError):
+            identities.settle(cell.request, say)
     return bool(waiting)
