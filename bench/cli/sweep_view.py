@@ -67,6 +67,7 @@ class _PlainView(View):
         self._said = time.monotonic()
 
     def changed(self, state: SweepState, news: str = "") -> None:
+        del state
         if news:
             self._print(news)
 
