@@ -19,10 +19,12 @@ from bench.engines import Cell, CellQueue, Engine, Outcome, Watcher
 from bench.errors import BenchError
 from bench.files import UnwritableError, write_atomically
 from bench.identity import Identities
+from bench.record import RunRecord
 from bench.record_file import UnreadableError, decode
 from bench.record_index import SWEEP_FOLDER
+from bench.run_request import RunRequest
 from bench.store import RunStore
-from bench.sweep_plan import SweepPlan
+from bench.sweep_plan import SweepPlan, plan_sweep
 
 _TELL_EVERY_S = 1.0
 
@@ -186,7 +188,7 @@ class _Driver(Watcher):
         with contextlib.suppress(_UnknownError):
             store.save(self._unmeasured(cell, outcome.reason))
 
-    def _unmeasured(self, cell: Cell, reason: str) -> Any:
+    def _unmeasured(self, cell: Cell, reason: str) -> RunRecord:
         try:
             return self._identities.unmeasured(cell.request, reason)
         except BenchError as error:
@@ -257,3 +259,38 @@ def settle_weights(plan: SweepPlan, identities: Identities, say: Callable[[str],
         with contextlib.suppress(BenchError):
             identities.settle(cell.request, say)
     return bool(waiting)
+
+
+def sweep_keyed(
+    requests: Mapping[object, RunRequest],
+    engine: Engine,
+    identities: Identities,
+    show: Callable[[SweepPlan], None],
+    *,
+    max_failures: int | None = None,
+    view: View | None = None,
+) -> dict[object, RunRecord | BenchError]:
+    """Run requests by their keys: the record of each, or why there is none. Failed ones are run again.
+
+    Args:
+        show: Is given the plan before anything runs.
+    """
+    found: dict[object, RunRecord | BenchError] = {}
+    keys = list(requests)
+
+    def keep(cell: Cell, outcome: Outcome) -> None:
+        record = RunStore(cell.request.runs).find(outcome.record) if outcome.record else None
+        found[keys[cell.number]] = record or BenchError(outcome.reason)
+
+    plan = plan_sweep(requests.values(), identities, retry=True)
+    show(plan)
+    run_sweep(plan, engine, identities, max_failures=max_failures, view=view, on_finished=keep)
+    for planned in plan.cells:
+        key, cell = keys[planned.cell.number], planned.cell
+        if planned.state == "cannot run":
+            found[key] = BenchError(planned.reason)
+        elif key not in found and cell.record is not None:
+            record = RunStore(cell.request.runs).find(cell.record)
+            ok = record is not None and record.status == "ok"
+            found[key] = record if record and ok else BenchError((record and record.reason) or "was not run")
+    return found

@@ -9,11 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import DatasetOptions, Device, Json, Quiet, Runs, Seed, Workers, continuable
+from bench.cli.engine_options import (
+    Address,
+    Cpus,
+    EngineName,
+    Gpus,
+    Jobs,
+    MaxFailures,
+    Memory,
+    TimeLimit,
+    limits_of,
+    open_engine,
+)
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.engines import Engine
     from bench.opening import DatasetRequest
-    from bench.reproduction import Outcome
+    from bench.progress import Progress
+    from bench.reproduction import Found, Outcome, Runner
+    from bench.run_request import RunRequest
+    from bench.sweep_plan import SweepPlan
     from bench.table_plan import Plan
     from bench.tables import Cell
 
@@ -61,6 +79,19 @@ def reproduce(
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once; does not change a result.")] = 64,
     workers: Workers = 0,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(
+            help="local: several processes of this machine; ray: a Ray cluster. Not given: one by one."
+        ),
+    ] = None,
+    jobs: Jobs = None,
+    address: Address = "auto",
+    cpus: Cpus = 1.0,
+    gpus: Gpus = 0.0,
+    memory: Memory = None,
+    time_limit: TimeLimit = None,
+    max_failures: MaxFailures = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is missing and what would run.")
     ] = False,
@@ -116,7 +147,13 @@ def reproduce(
             print_plan(planned)
             return
     with continuable():
-        outcomes = run_cells(planned, request, progress)
+        runner = None
+        if engine is not None or jobs is not None:
+            chosen = open_engine(
+                engine or EngineName.LOCAL, jobs, limits_of(memory, time_limit), runs, address, cpus, gpus
+            )
+            runner = _sweeping(chosen, max_failures, progress, show=not json_output and not quiet)
+        outcomes = run_cells(planned, request, progress, runner)
     if json_output:
         _print_json({**_plan_content(planned), "cells": [_outcome_content(one) for one in outcomes]})
     else:
@@ -125,6 +162,25 @@ def reproduce(
         print_outcomes(planned.table, outcomes)
     if any(outcome.verdict.kind == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _sweeping(engine: Engine, max_failures: int | None, progress: Progress, *, show: bool) -> Runner:
+    """Runs the table's cells on an engine."""
+    from bench.cli.sweep_tables import print_plan
+    from bench.cli.sweep_view import open_view
+    from bench.identity import Identities
+    from bench.sweep import sweep_keyed
+
+    def run(requests: Mapping[object, RunRequest]) -> Found:
+        def shown(plan: SweepPlan) -> None:
+            if show:
+                print_plan(plan, engine.places)
+
+        with open_view(progress) as view:
+            identities = Identities(progress, elsewhere=True)
+            return sweep_keyed(requests, engine, identities, shown, max_failures=max_failures, view=view)
+
+    return run
 
 
 def _datasets(specs: list[str] | None, options: list[str] | None) -> tuple[DatasetRequest, ...]:

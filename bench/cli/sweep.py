@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.common import Device, Json, Quiet, Runs, continuable
+from bench.cli.engine_options import (
+    Address,
+    Cpus,
+    EngineName,
+    Gpus,
+    Jobs,
+    MaxFailures,
+    Memory,
+    TimeLimit,
+    limits_of,
+    open_engine,
+)
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.engines import Engine, Limits
+    from bench.engines import Engine
     from bench.identity import Identities
     from bench.progress import Progress
     from bench.sweep import SweepState
     from bench.sweep_plan import SweepPlan
-
-
-class EngineName(StrEnum):
-    """Where cells run."""
-
-    LOCAL = "local"
-    RAY = "ray"
 
 
 def sweep(
@@ -36,25 +40,16 @@ def sweep(
     engine: Annotated[
         EngineName, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")
     ] = EngineName.LOCAL,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", min=1, help="Cells at once, local: one for each GPU unless given."),
-    ] = None,
-    address: Annotated[str, typer.Option(help="Ray: auto, local, HOST:PORT or ray://HOST:PORT.")] = "auto",
-    cpus: Annotated[float, typer.Option(min=0.1, help="Ray: processor cores of a cell.")] = 1.0,
-    gpus: Annotated[float, typer.Option(min=0.0, help="Ray: GPUs of a cell, e.g. 0.5.")] = 0.0,
-    memory: Annotated[
-        str | None, typer.Option(help="Main memory of a cell, e.g. 8GB; one that takes more fails.")
-    ] = None,
-    time_limit: Annotated[
-        float | None, typer.Option(min=0.1, metavar="SECONDS", help="A cell that takes longer fails.")
-    ] = None,
+    jobs: Jobs = None,
+    address: Address = "auto",
+    cpus: Cpus = 1.0,
+    gpus: Gpus = 0.0,
+    memory: Memory = None,
+    time_limit: TimeLimit = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Every N-th cell, from the I-th: for job arrays.")
     ] = None,
-    max_failures: Annotated[
-        int | None, typer.Option(min=0, help="Stop when more cells than these have failed.")
-    ] = None,
+    max_failures: MaxFailures = None,
     retry: Annotated[bool, typer.Option("--retry", help="Also run cells that failed before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     status: Annotated[
@@ -124,7 +119,7 @@ def sweep(
 
         if settle_weights(plan, identities, progress.say):
             plan = plan_sweep(requests, identities, retry=retry, shard=part)
-        chosen = _engine(engine, jobs, _limits(memory, time_limit), runs, address, cpus, gpus)
+        chosen = open_engine(engine, jobs, limits_of(memory, time_limit), runs, address, cpus, gpus)
         state = _run(plan, chosen, identities, max_failures, progress)
     if json_output:
         failures = [{"cell": label, "reason": reason} for label, reason in state.failures]
@@ -150,41 +145,6 @@ def _run(
     reused = f" ({state.reused} by another sweep meanwhile)" if state.reused else ""
     progress.say(f"{state.done} cells done{reused}{failed}")
     return state
-
-
-def _limits(memory: str | None, seconds: float | None) -> Limits:
-    from pydantic import ByteSize, TypeAdapter, ValidationError
-
-    from bench.engines import Limits
-
-    if memory is None:
-        return Limits(seconds)
-    try:
-        size = int(TypeAdapter(ByteSize).validate_python(memory))
-    except ValidationError as error:
-        raise BenchError(f"--memory is {memory!r}, which is no size", hint="For example 8GB.") from error
-    if size <= 0:
-        raise BenchError(f"--memory is {memory!r}, which holds nothing", hint="For example 8GB.")
-    return Limits(seconds, size)
-
-
-def _engine(
-    name: EngineName,
-    jobs: int | None,
-    limits: Limits,
-    runs: Path,
-    address: str,
-    cpus: float,
-    gpus: float,
-) -> Engine:
-    if name is EngineName.RAY:
-        from bench.engines.ray_cluster import RayEngine
-
-        return RayEngine(address, limits, cpus=cpus, gpus=gpus)
-    from bench.engines.local import LocalEngine
-    from bench.record_index import SWEEP_FOLDER
-
-    return LocalEngine(jobs, limits, runs / SWEEP_FOLDER / "logs")
 
 
 def _print_status(grid: Path | None, runs: Path, device: str, json_output: bool) -> None:
