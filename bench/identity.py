@@ -41,10 +41,12 @@ class Identity:
     Attributes:
         record: Id of its record; None: its weights have to be fetched or trained first.
         group: Equal for cells of the same weights on the same images, which share extracted features.
+        reads_images: Whether the data set plays a part.
     """
 
     record: str | None
     group: str
+    reads_images: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Identities:
         require_capabilities(procedure.protocol, network.capabilities, request.method)
         dataset, images = self._images(procedure, request)
         if network.text is None:
-            return Identity(None, f"{key}|{images}")
+            return Identity(None, f"{key}|{images}", procedure.protocol.uses_data)
         protocol = self._once(
             ("protocol", procedure), lambda: canonical_json(protocol_part(procedure, request).identity())
         )
@@ -93,7 +95,7 @@ class Identities:
             f'{{"dataset":{dataset},"method":{network.text},"protocol":{protocol},'
             f'"schema_version":{IDENTITY_VERSION},"seed":{request.seed}}}'
         )
-        return Identity(text_hash(text), f"{network.text}|{images}")
+        return Identity(text_hash(text), f"{network.text}|{images}", procedure.protocol.uses_data)
 
     def unmeasured(self, request: RunRequest, reason: str) -> RunRecord:
         """The failed record of a cell that could not write one itself.

@@ -113,7 +113,8 @@ def plan_sweep(
             cell = Cell(number, request, label_of(request), None, "")
             planned.append(PlannedCell(cell, "cannot run", error.message))
             continue
-        cell = Cell(number, request, label_of(request), identity.record, identity.group)
+        label = label_of(request, reads_images=identity.reads_images)
+        cell = Cell(number, request, label, identity.record, identity.group)
         if identity.record is None:
             planned.append(PlannedCell(cell, "to do", seconds=times.of(request)))
             continue
@@ -131,7 +132,7 @@ def plan_sweep(
     return SweepPlan(tuple(planned))
 
 
-def label_of(request: RunRequest) -> str:
+def label_of(request: RunRequest, *, reads_images: bool = True) -> str:
     """A cell in a line."""
     weights = request.checkpoint or request.like
     parts = [
@@ -139,7 +140,7 @@ def label_of(request: RunRequest) -> str:
         request.weights or (weights.name if weights else ""),
         request.protocol,
         *request.protocol_options,
-        request.dataset.spec,
+        request.dataset.spec if reads_images else "",
         f"seed {request.seed}",
     ]
     return " · ".join(part for part in parts if part)

@@ -127,7 +127,7 @@ def test_a_cell_that_asks_for_memory_that_is_not_there(trivial: RunRequest) -> N
 def test_a_full_disk_stops_the_sweep_and_loses_nothing(
     trivial: RunRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Files of the workers may grow to 4 kB; a larger record meets what a full disk would be."""
+    """Files of the workers may grow to 600 bytes: a record meets what it would on a full disk."""
     small = [replace(trivial, seed=seed) for seed in range(2)]
     swept(small)
     plugin = tmp_path / "site" / "trivial_cells_plugin.py"
