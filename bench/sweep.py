@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import platform
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from bench.engines import Cell, CellQueue, Engine, Outcome, Watcher
 from bench.errors import BenchError
-from bench.files import UnwritableError, write_atomically
+from bench.files import UnwritableError
 from bench.identity import Identities
 from bench.record import RunRecord
 from bench.record_file import UnreadableError, decode
-from bench.record_index import SWEEP_FOLDER
 from bench.run_request import RunRequest
 from bench.store import RunStore
+from bench.sweep_notice import Notice
 from bench.sweep_plan import SweepPlan, plan_sweep
 
 _TELL_EVERY_S = 1.0
@@ -113,7 +108,7 @@ class _Driver(Watcher):
     ) -> None:
         self._state, self._identities, self._view = state, identities, view
         self._max_failures, self._on_finished = max_failures, on_finished
-        self._name = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(2)}.json"
+        self._notice = Notice()
         self._folders: set[Path] = set()
         self._published = 0.0
 
@@ -162,23 +157,18 @@ class _Driver(Watcher):
         """For ``bench sweep --status``, whoever asks."""
         self._published = time.monotonic()
         state = self._state
-        content = {
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "started": state.started,
-            "updated": time.time(),
-            "total": state.total,
-            "done": state.done,
-            "failed": len(state.failures),
-            "running": [list(one) for one in state.running.values()],
-        }
         for runs in self._folders:
-            file = runs / SWEEP_FOLDER / "drivers" / self._name
-            with contextlib.suppress(UnwritableError, OSError):  # a full disk is told by what needs it
-                if ended:
-                    file.unlink(missing_ok=True)
-                else:
-                    write_atomically(file, json.dumps(content))
+            if ended:
+                self._notice.remove(runs)
+            else:
+                self._notice.write(
+                    runs,
+                    started=state.started,
+                    total=state.total,
+                    done=state.done,
+                    failed=len(state.failures),
+                    running=list(state.running.values()),
+                )
 
     def _keep_failure(self, store: RunStore, cell: Cell, outcome: Outcome) -> None:
         """The failed record of a cell that did not live to write it."""
@@ -224,15 +214,6 @@ def take_in(store: RunStore, record_id: str, files: Mapping[str, bytes]) -> None
         present = store.find(record_id)
         if present is None or present.status != "ok":
             store.put(record_id, files[".json"].decode(), files.get(".npz"), drawings)
-
-
-def read_drivers(runs: Path) -> list[dict[str, Any]]:
-    """What sweeps on a folder of records tell that have not ended, the latest last."""
-    found = []
-    for file in (runs / SWEEP_FOLDER / "drivers").glob("[!.]*.json"):
-        with contextlib.suppress(OSError, ValueError):
-            found.append(json.loads(file.read_text(encoding="utf-8")))
-    return sorted(found, key=lambda one: float(one["updated"]))
 
 
 def _is_busy(cell: Cell) -> bool:

@@ -150,7 +150,7 @@ def _run(
 def _print_status(grid: Path | None, runs: Path, device: str, json_output: bool) -> None:
     from bench.cli.sweep_tables import plan_content, print_plan, print_sweeps
     from bench.record_index import read_index
-    from bench.sweep import read_drivers
+    from bench.sweep_notice import read_drivers
 
     sweeps = read_drivers(runs)
     plan = None

@@ -52,7 +52,7 @@ class RayEngine(Engine):
         if not self._ray.is_initialized():
             try:
                 self._ray.init(
-                    address=None if address == "local" else address,
+                    address=address,
                     log_to_driver=False,
                     logging_level="ERROR",
                 )
@@ -110,7 +110,11 @@ class RayEngine(Engine):
         except self._ray.exceptions.OutOfMemoryError:
             return Outcome("failed", "out of memory: its machine had none left")
         except self._ray.exceptions.RayTaskError as error:
-            return Outcome("failed", f"its task failed: {str(error.cause or error).splitlines()[-1]}")
+            # What a cell does wrong is an outcome: this is about the machine, and would happen to every cell.
+            raise BenchError(
+                f"a machine of the cluster cannot run cells: {str(error).strip().splitlines()[-1]}",
+                hint="Each needs the same version of bench and of the driver's Python. See docs/cluster.md.",
+            ) from error
         except self._ray.exceptions.RayError as error:
             return Outcome("lost", f"{type(error).__name__}: its worker or machine is gone")
         return outcome

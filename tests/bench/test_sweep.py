@@ -22,7 +22,8 @@ from bench.record import RunRecord
 from bench.run_request import RunRequest
 from bench.runner import run
 from bench.store import RunStore
-from bench.sweep import SweepState, TooManyFailuresError, read_drivers, run_sweep
+from bench.sweep import SweepState, TooManyFailuresError, run_sweep
+from bench.sweep_notice import read_drivers
 from bench.sweep_plan import plan_sweep
 from tests.bench.trivial_cells import install
 
