@@ -22,9 +22,9 @@ from bench.record import RunRecord
 from bench.run_request import RunRequest
 from bench.runner import run
 from bench.store import RunStore
-from bench.sweep import SweepState, TooManyFailuresError, run_sweep
+from bench.sweep import SweepState, TooManyFailuresError, run_sweep, sweep_keyed
 from bench.sweep_notice import read_drivers
-from bench.sweep_plan import plan_sweep
+from bench.sweep_plan import SweepPlan, plan_sweep
 from tests.bench.trivial_cells import install
 
 QUIET = Progress.silent()
@@ -153,6 +153,27 @@ def test_too_many_failures_stop_a_sweep(trivial: RunRequest) -> None:
     with pytest.raises(TooManyFailuresError, match="2 cells failed"):
         swept(requests, max_failures=1)
     assert len(records(trivial.runs)) == 2
+
+
+def test_requests_with_keys_give_records_or_reasons(trivial: RunRequest) -> None:
+    """What ``bench reproduce`` asks an engine for."""
+    again = replace(trivial, seed=0)
+    wanted = {
+        "ok": trivial,
+        "equal": again,
+        "raises": replace(trivial, protocol_options=("fault=raise",)),
+        "impossible": replace(trivial, protocol_options=("falt=raise",)),
+    }
+    identities = Identities(QUIET)
+    engine = LocalEngine(1, Limits(), trivial.runs.parent / "logs")
+    plans: list[SweepPlan] = []
+    found = sweep_keyed(dict(wanted), engine, identities, plans.append)
+    assert plans[0].counts == {"to do": 2, "repeated": 1, "cannot run": 1}
+    assert isinstance(found["ok"], RunRecord)
+    assert found["equal"] == found["ok"]
+    assert "two apples" in str(found["raises"])
+    assert "no option 'falt'" in str(found["impossible"])
+    assert found["ok"].metrics == run(replace(trivial, runs=trivial.runs / "serial"), QUIET).record.metrics
 
 
 GRID = """
