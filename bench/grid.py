@@ -168,9 +168,9 @@ def _methods(entries: Sequence[str | Table], file: Path) -> Iterator[_Choice]:
     for number, entry in enumerate(entries, 1):
         method = build_options(MethodEntry, _table(entry), f"method {number} of {file}")
         _require("methods", method.name)
-        for variant, weights, options in itertools.product(
-            method.variants or [None], method.weights or [None], _axis(method.options)
-        ):
+        variants: list[str | None] = [*(method.variants or ())] or [None]
+        every: list[str | Table | None] = [*(method.weights or ())] or [None]
+        for variant, weights, options in itertools.product(variants, every, _axis(method.options)):
             typed = _typed((_variant(method.name, variant) if variant else {}) | options)
             given, label = _weights(weights, method.name, file)
             names = {"method": method.name, "variant": variant or "", "weights": label}

@@ -44,10 +44,11 @@ class LocalEngine(Engine):
             while cells or any(place.cell for place in places):
                 for place in places:
                     if place.cell is None and cells:
-                        place.start(cells.take())
-                        assert place.cell is not None
-                        watcher.started(place.cell, place.name)
-                select.select([place.worker for place in places if place.cell], [], [], _WAIT_S)
+                        cell = cells.take()
+                        place.start(cell)
+                        watcher.started(cell, place.name)
+                busy = [place.worker for place in places if place.worker is not None and place.cell]
+                select.select(busy, [], [], _WAIT_S)
                 for place in places:
                     place.look(cells, watcher)
                 watcher.tick()
