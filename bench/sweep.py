@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +21,8 @@ from bench.run_request import RunRequest
 from bench.store import RunStore
 from bench.sweep_notice import Notice
 from bench.sweep_plan import SweepPlan, plan_sweep
+
+K = TypeVar("K")
 
 _TELL_EVERY_S = 1.0
 
@@ -243,20 +246,20 @@ def settle_weights(plan: SweepPlan, identities: Identities, say: Callable[[str],
 
 
 def sweep_keyed(
-    requests: Mapping[object, RunRequest],
+    requests: Mapping[K, RunRequest],
     engine: Engine,
     identities: Identities,
     show: Callable[[SweepPlan], None],
     *,
     max_failures: int | None = None,
     view: View | None = None,
-) -> dict[object, RunRecord | BenchError]:
+) -> dict[K, RunRecord | BenchError]:
     """Run requests by their keys: the record of each, or why there is none. Failed ones are run again.
 
     Args:
         show: Is given the plan before anything runs.
     """
-    found: dict[object, RunRecord | BenchError] = {}
+    found: dict[K, RunRecord | BenchError] = {}
     keys = list(requests)
 
     def keep(cell: Cell, outcome: Outcome) -> None:

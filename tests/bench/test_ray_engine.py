@@ -92,7 +92,7 @@ def cluster(trivial: RunRequest) -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="Ray is an extra: pip install landmark-bench[ray]")
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes.second = nodes.add_node(num_cpus=1)
     nodes.connect()
     yield nodes
