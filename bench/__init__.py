@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from bench.report import Report as Report
     from bench.report import ReportOutput as ReportOutput
     from bench.report import Runs as Runs
+    from bench.samples import Ratio as Ratio
+    from bench.samples import Samples as Samples
     from bench.store import RunStore as RunStore
     from bench.surfaces import HasSurface as HasSurface
     from bench.surfaces import SurfaceMap as SurfaceMap
@@ -72,6 +74,7 @@ _HOME = {
     "PretrainJob": "method",
     "Protocol": "protocol",
     "ProtocolOptions": "protocol",
+    "Ratio": "samples",
     "Recipe": "method",
     "Report": "report",
     "ReportOutput": "report",
@@ -80,6 +83,7 @@ _HOME = {
     "Runs": "report",
     "RunStore": "store",
     "Sample": "landmarks",
+    "Samples": "samples",
     "Stage": "training",
     "SurfaceMap": "surfaces",
     "Table": "tables",
@@ -109,6 +113,7 @@ __all__ = [
     "PretrainJob",
     "Protocol",
     "ProtocolOptions",
+    "Ratio",
     "Recipe",
     "Report",
     "ReportOutput",
@@ -116,6 +121,7 @@ __all__ = [
     "RunStore",
     "Runs",
     "Sample",
+    "Samples",
     "Stage",
     "SurfaceMap",
     "Table",

@@ -100,8 +100,8 @@ class MetricPart(_Part):
     def model_post_init(self, context: Any, /) -> None:
         """Ten thousand records hold hundreds of thousands of values: share what is the same in all of them."""
         del context
-        for name in ("unit", "definition", "averaging"):
-            self.__dict__[name] = sys.intern(self.__dict__[name])
+        fields = self.__dict__
+        fields["definition"], fields["averaging"] = sys.intern(self.definition), sys.intern(self.averaging)
         # pydantic's note of which fields were given; as large as the values themselves
         object.__setattr__(self, "__pydantic_fields_set__", _METRIC_FIELDS)
 

@@ -110,13 +110,21 @@ class RunStore:
 
         A folder that does not exist holds no records.
         """
-        if self.folder.exists() and not self.folder.is_dir():
+        if not self.folder.exists():
+            return [], []
+        if not self.folder.is_dir():
             raise BenchError(f"{self.folder} is not a folder of records", hint="Give a folder with --runs.")
+        try:
+            files = {file.name: file for file in self.folder.iterdir() if file.name.endswith(".json")}
+        except OSError as error:
+            raise BenchError(
+                f"cannot list {self.folder}: {error.strerror or error}", hint="Check permissions."
+            ) from error
         records: list[RunRecord] = []
         problems: list[Problem] = []
         with _no_garbage_collection():
-            for file in sorted(self.folder.glob("*.json")):
-                if file.name.startswith("."):
+            for name, file in sorted(files.items()):
+                if name.startswith("."):
                     continue  # left behind by a writer that was killed
                 try:
                     records.append(read(file))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -21,26 +20,14 @@ from bench.landmarks import UNLABELLED
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions
 from bench.record import RunRecord
-from bench.samples import Ratio
 from bench.seeds import derive_seed, torch_generator
 from protocols.heads.segmentation import HeadSettings, SegmentationHead, class_shares, train_head
-from protocols.scores.masks import (
-    MIOU,
-    PIXEL_ACCURACY,
-    PerImage,
-    class_iou,
-    count_pixels,
-    miou,
-    pixel_accuracy,
-)
-from protocols.stored import required_array
+from protocols.scores.masks import COUNTED, MIOU, PIXEL_ACCURACY, count_pixels, values_by_count
 
 _SHORTEST = 1e-12
 """Features that are zero everywhere stay zero."""
 
 _SHOWN = 8  # test images on the picture
-
-_COUNTED = ("intersection", "union", "correct")
 
 _WHERE_MASKS_ARE = "Sets with masks: the synthetic ones, cub (with segmentations/), helen."
 
@@ -147,21 +134,21 @@ class Segmentation(Protocol):
         predictions: dict[int, np.ndarray[Any, Any]] = {}
         for count in counts:
             results = [learner.result(count, draw) for draw in range(options.draws)]
-            for name in (*_COUNTED, "support_ids", "losses"):
+            for name in (*COUNTED, "support_ids", "losses"):
                 per_sample[f"{name}_{count}"] = np.stack([result[name] for result in results])
             per_sample["labelled"] = results[0]["labelled"]
             predictions[count] = results[0]["shown"]
         skipped = ", ".join(str(count) for count in options.counts if count not in counts)
         reason = f"annotations = {skipped} skipped: {learner.train.name} has {annotated} images with masks"
         return Measurement(
-            _values(per_sample, options, run.seed),
+            values_by_count(per_sample, options.counts, run.seed),
             per_sample,
             notes=(reason,) if skipped else (),
             pictures={"segments": _picture(learner.test, predictions)},
         )
 
     def score(self, arrays: Arrays, record: RunRecord) -> tuple[MetricValue, ...]:
-        return _values(arrays, self.options_of(record), record.seed)
+        return values_by_count(arrays, self.options_of(record).counts, record.seed)
 
 
 @dataclass
@@ -259,57 +246,6 @@ def _masks(split: LoadedSplit) -> Tensor:
     if split.masks is None:
         raise BenchError(f"{split.name} has no masks, and segmentation needs them", hint=_WHERE_MASKS_ARE)
     return split.masks
-
-
-def _values(arrays: Arrays, options: SegmentationOptions, seed: int) -> tuple[MetricValue, ...]:
-    names = tuple(str(name) for name in required_array(arrays, "class_names"))
-    labelled = required_array(arrays, "labelled")
-    values: list[MetricValue] = []
-    for count in options.counts:
-        if f"union_{count}" not in arrays:
-            continue  # skipped: there were not as many annotations
-        by_name = {name: required_array(arrays, f"{name}_{count}") for name in _COUNTED}
-        draws = [
-            {"labelled": labelled} | {name: array[draw] for name, array in by_name.items()}
-            for draw in range(len(by_name["union"]))
-        ]
-        by_class = {
-            name: _samples([class_iou(draw, number) for draw in draws])
-            for number, name in enumerate(names)
-            if number > 0
-        }
-        values.append(_value(MIOU, [miou(draw) for draw in draws], count, seed, by_class))
-        values.append(_value(PIXEL_ACCURACY, [pixel_accuracy(draw) for draw in draws], count, seed))
-    return tuple(values)
-
-
-def _value(
-    spec: MetricSpec,
-    draws: list[PerImage],
-    count: int,
-    seed: int,
-    by_class: Mapping[str, Ratio] | None = None,
-) -> MetricValue:
-    means = [draw.mean() for draw in draws]
-    # The test images are the same in every draw.
-    together = PerImage(
-        np.sum([draw.sums for draw in draws], axis=0), np.sum([draw.counts for draw in draws], axis=0)
-    )
-    low, high = together.interval(seed)
-    return MetricValue(
-        spec.name,
-        float(np.mean(means)),
-        condition={"annotations": count},
-        low=low,
-        high=high,
-        std=float(np.std(means, ddof=1)) if len(means) > 1 else None,
-        count=together.images,
-        samples=replace(_samples(draws), parts=by_class or {}),
-    )
-
-
-def _samples(draws: list[PerImage]) -> Ratio:
-    return Ratio(np.stack([draw.sums for draw in draws], 1), np.stack([draw.counts for draw in draws], 1))
 
 
 def _picture(test: LoadedSplit, predictions: dict[int, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.record import DatasetPart, MetricPart, RunRecord
-from reports.frame import condition_text, one_line
+from reports.frame import condition_text, network_name, one_line, slug
 
 SCHEMA_VERSION = "0.3.0"
 
@@ -142,9 +142,9 @@ def evaluation_of(
         retrieved: Time of the export, seconds since 1970.
     """
     method = record.method
-    model = _slug(f"{method.name}-{method.weights_sha256[:12]}")
+    model = network_name(record)
     return Evaluation(
-        evaluation_id=f"landmark-bench-{_slug(record.protocol.name)}/{model}/{record.id}/{retrieved}",
+        evaluation_id=f"landmark-bench-{slug(record.protocol.name)}/{model}/{record.id}/{retrieved}",
         retrieved_timestamp=retrieved,
         source_metadata=SourceMetadata(
             source_name="landmark-bench",
@@ -249,8 +249,3 @@ def _source(dataset: DatasetPart | None) -> SourceData:
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
-
-
-def _slug(text: str) -> str:
-    kept = "".join(character if character.isascii() and character.isalnum() else "-" for character in text)
-    return kept.strip("-") or "unnamed"

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.record import RunRecord
 from bench.report import Report, ReportOutput, Runs
 from reports import every_eval_ever, hub_results
-from reports.frame import Selection, frame_of, to_csv
+from reports.frame import Selection, frame_of, network_name, to_csv
 
 Format = Literal["eee", "hf-eval-results", "csv", "parquet"]
 
@@ -91,21 +91,13 @@ def _hub_results(runs: Runs, options: ExportOptions) -> _Files:
     by_model: dict[str, list[RunRecord]] = {}
     for record in _selected(runs, options):
         if record.dataset is not None:
-            # without anything else of a file's name: a method's name is whatever a record says
-            model = "".join(c if c.isascii() and c.isalnum() else "-" for c in record.method.name)
-            by_model.setdefault(f"{model}-{_network(record)}", []).append(record)
+            by_model.setdefault(network_name(record), []).append(record)
     return {
         folder / model / ".eval_results" / "landmark-bench.yaml": hub_results.file_content(
             hub_results.results_of(records, hub)
         )
         for model, records in sorted(by_model.items())
     }
-
-
-def _network(record: RunRecord) -> str:
-    """Tells one model from another: weights, and how they are read."""
-    from_options = frame_of([record])["method_options"].iloc[0]
-    return f"{''.join(c for c in record.method.weights_sha256[:12] if c.isalnum())}-{from_options}"
 
 
 def _table(runs: Runs, options: ExportOptions) -> _Files:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import BenchError, did_you_mean
-from bench.record import DatasetPart, RunRecord, content_hash
+from bench.record import DatasetPart, MethodPart, RunRecord, content_hash
 from bench.report import ReportOptions
 
 COLUMNS = (
@@ -198,6 +198,18 @@ def one_line(text: str) -> str:
     return (text if text.isprintable() else _CONTROL.sub(" ", text)).strip()
 
 
+def network_name(record: RunRecord) -> str:
+    """Such as ``lead-0123456789ab-ba9876543210``: method, weights, options; fit for a file or an identifier."""
+    method = record.method
+    return "-".join((slug(method.name), slug(method.weights_sha256[:_HASH_DIGITS]), _method_options(method)))
+
+
+def slug(text: str) -> str:
+    """Letters and digits of ASCII, everything else a hyphen."""
+    kept = "".join(character if character.isascii() and character.isalnum() else "-" for character in text)
+    return kept.strip("-") or "unnamed"
+
+
 def _parsed(parse: Callable[[str], float], text: str, column: str, row: int) -> float | None:
     try:
         return parse(text) if text else None
@@ -236,11 +248,7 @@ def _common(record_id: str, record: RunRecord) -> dict[str, Any]:
         "weights_label": one_line(method.weights_label),
         "feature_dim": method.feature_dim,
         "weights_sha256": one_line(method.weights_sha256)[:_HASH_DIGITS],
-        "method_options": _short_hash(
-            method.options
-            if method.feature_dtype == "float32"
-            else {"options": method.options, "feature_dtype": method.feature_dtype}
-        ),
+        "method_options": _method_options(method),
         **_data(record.dataset),
         "protocol": one_line(protocol.name),
         "preset": one_line(protocol.preset),
@@ -271,6 +279,11 @@ def _measured(record: RunRecord) -> list[tuple[Any, ...]]:
         )
         for part in record.metrics
     ]
+
+
+def _method_options(method: MethodPart) -> str:
+    rounded = {"options": method.options, "feature_dtype": method.feature_dtype}
+    return _short_hash(method.options if method.feature_dtype == "float32" else rounded)
 
 
 def _data(dataset: DatasetPart | None) -> dict[str, Any]:

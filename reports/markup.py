@@ -192,6 +192,7 @@ _PAGE = """\
 table { border-collapse: collapse; margin: 1em 0; }
 th, td { padding: 0.2em 0.6em; border-bottom: 1px solid #ccc; text-align: right; }
 th.left, td.left { text-align: left; }
+td:not(.left) { white-space: nowrap; }
 </style>
 </head>
 <body>

@@ -47,11 +47,17 @@ def published_matches(runs: Runs) -> list[PublishedMatch]:
     A record of procedural or own data matches none: no paper prints a number of it. Those that match and still
     cannot be compared say why in their verdict.
     """
+    candidates = [
+        record for record in runs.records if record.dataset is None or record.dataset.tier == "published"
+    ]
+    if not candidates:
+        return []  # without torch, which takes half a gigabyte
+
     from bench.table_answers import answers  # noqa: PLC0415 - it brings torch, which no other report needs
 
     matches = []
     citations: dict[str, str] = {}
-    for record, table, outcome in answers(sorted(runs.records, key=lambda record: record.id)):
+    for record, table, outcome in answers(sorted(candidates, key=lambda record: record.id)):
         assert outcome.ours is not None
         cell, part = outcome.cell, outcome.parts[0]
         if table.name not in citations:

@@ -14,7 +14,7 @@ from bench.cli.reports import Datasets, Methods, Metrics, Protocols, run_report
 def report(
     runs: Runs = Path("runs"),
     output: Annotated[
-        Path, typer.Option(help="The HTML file to write; Markdown where it ends in .md.")
+        Path, typer.Option("--output", "-o", help="The HTML file to write; Markdown where it ends in .md.")
     ] = Path("report.html"),
     title: Annotated[str, typer.Option(help="Of the page.")] = "Landmark benchmark",
     figures: Annotated[

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from torch import Tensor
 from bench.context import Arrays
 from bench.errors import BenchError
 from bench.landmarks import UNLABELLED
-from bench.protocol import MetricSpec
+from bench.protocol import MetricSpec, MetricValue
+from bench.samples import Ratio
 from bench.statistics import bootstrap_interval
+from protocols.stored import required_array
 
 MIOU = MetricSpec(
     name="miou",
@@ -30,6 +33,10 @@ PIXEL_ACCURACY = MetricSpec(
     direction="higher",
     averaging="over all annotated pixels of all test images",
 )
+
+
+COUNTED = ("intersection", "union", "correct")
+"""What :func:`count_pixels` counts of a prediction; the rest is of the annotation alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,3 +116,59 @@ def class_iou(counts: Arrays, number: int) -> PerImage:
 def pixel_accuracy(counts: Arrays) -> PerImage:
     """In percent."""
     return PerImage(100 * counts["correct"].astype(np.float64), counts["labelled"].astype(np.float64))
+
+
+def values_by_count(arrays: Arrays, annotations: Sequence[int], seed: int) -> tuple[MetricValue, ...]:
+    """Both metrics for every number of annotations, from the counted pixels that a run stores of all draws.
+
+    Raises:
+        BenchError: where an array is missing.
+    """
+    names = tuple(str(name) for name in required_array(arrays, "class_names"))
+    labelled = required_array(arrays, "labelled")
+    values: list[MetricValue] = []
+    for count in annotations:
+        if f"union_{count}" not in arrays:
+            continue  # skipped: there were not as many annotations
+        by_name = {name: required_array(arrays, f"{name}_{count}") for name in COUNTED}
+        draws = [
+            {"labelled": labelled} | {name: array[draw] for name, array in by_name.items()}
+            for draw in range(len(by_name["union"]))
+        ]
+        by_class = {
+            name: _samples([class_iou(draw, number) for draw in draws])
+            for number, name in enumerate(names)
+            if number > 0
+        }
+        values.append(_value(MIOU, [miou(draw) for draw in draws], count, seed, by_class))
+        values.append(_value(PIXEL_ACCURACY, [pixel_accuracy(draw) for draw in draws], count, seed))
+    return tuple(values)
+
+
+def _value(
+    spec: MetricSpec,
+    draws: list[PerImage],
+    count: int,
+    seed: int,
+    by_class: Mapping[str, Ratio] | None = None,
+) -> MetricValue:
+    means = [draw.mean() for draw in draws]
+    # The test images are the same in every draw.
+    together = PerImage(
+        np.sum([draw.sums for draw in draws], axis=0), np.sum([draw.counts for draw in draws], axis=0)
+    )
+    low, high = together.interval(seed)
+    return MetricValue(
+        spec.name,
+        float(np.mean(means)),
+        condition={"annotations": count},
+        low=low,
+        high=high,
+        std=float(np.std(means, ddof=1)) if len(means) > 1 else None,
+        count=together.images,
+        samples=replace(_samples(draws), parts=by_class or {}),
+    )
+
+
+def _samples(draws: list[PerImage]) -> Ratio:
+    return Ratio(np.stack([draw.sums for draw in draws], 1), np.stack([draw.counts for draw in draws], 1))

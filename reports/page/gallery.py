@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib
 import itertools
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,11 @@ from reports.page.svg import inlined
 MAX_BYTES = 16 * 2**20
 """Of all figures together: mail servers refuse what is much larger."""
 
+WIDE = 760
+"""Pixels; what is wider has a row of the page for itself."""
+
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_HEAD = 24  # bytes, up to and with width and height
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,9 @@ class Figure:
 
     Attributes:
         anchor: Its place in the page.
-        content: SVG, or the source of an image; exactly one is there.
         records: Ids of the records that it was made from.
+        svg, image: The drawing, or the source of a picture; exactly one is there.
+        size: Width and height in pixels; the latter is None where it follows from the drawing.
     """
 
     anchor: str
@@ -40,6 +46,12 @@ class Figure:
     records: tuple[str, ...]
     svg: Markup | None = None
     image: str | None = None
+    size: tuple[int, int | None] = (0, None)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it would be hard to read beside another."""
+        return self.size[0] > WIDE
 
 
 @dataclass(frozen=True)
@@ -143,21 +155,26 @@ def _figure(drawing: Any, anchor: str, to_svg: Callable[[Any], str]) -> Figure:
         records=tuple(drawing.records),
     )
     if drawing.figure is not None:
-        svg = inlined(to_svg(drawing.figure), f"{anchor}-", figure.title)
-        return replace(figure, svg=Markup(svg))  # made of known elements and attributes alone
+        svg, width = inlined(to_svg(drawing.figure), f"{anchor}-", figure.title)
+        return replace(
+            figure, size=(width, None), svg=Markup(svg)
+        )  # made of known elements and attributes alone
     if drawing.picture is None:
         raise BenchError("the drawing is empty")
-    return replace(figure, image=_as_data(drawing.picture))
+    source, size = _as_data(drawing.picture)
+    return replace(figure, image=source, size=size)
 
 
-def _as_data(picture: Path) -> str:
+def _as_data(picture: Path) -> tuple[str, tuple[int, int]]:
+    """The source of an image, and its width and height."""
     try:
         content = picture.read_bytes()
     except OSError as error:
         raise BenchError(f"{picture.name} cannot be read: {error.strerror or error}") from error
-    if not content.startswith(_PNG):
+    if not content.startswith(_PNG) or len(content) < _PNG_HEAD:
         raise BenchError(f"{picture.name} is not a PNG picture")
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    width, height = struct.unpack_from(">II", content, 16)
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}", (width, height)
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import Field
 from rich.text import Text
 
+from bench.errors import BenchError
 from bench.record import RunRecord
 from bench.report import Report, ReportOutput, Runs
 from reports.frame import NO_DATA, Selection, frame_of, one_line
@@ -23,6 +24,8 @@ from reports.page.values import Headline, headlines, with_texts
 from reports.ranking import with_ranks
 
 NOTHING_TO_SHOW = 2
+
+KINDS = (".html", ".htm", ".md")
 
 MAX_LISTED = 200
 """Headlines, failed runs and broken files beyond this many are counted, not listed."""
@@ -51,7 +54,12 @@ class PageReport(Report):
     Options: ClassVar[type[PageOptions]] = PageOptions
 
     def render(self, runs: Runs, options: PageOptions) -> ReportOutput:
-        """Render the page; exit code 2 and no file where there are no records."""
+        """Render the page; exit code 2 and no file where there are no records.
+
+        Raises:
+            BenchError: where the file's name says of no known kind, or the selection matches nothing.
+        """
+        _require_known_kind(options.output)
         if not runs.records:
             message = "No runs to report. Measure one with: bench run --method NAME --protocol NAME"
             return ReportOutput(Text(message), {"counts": {"records": 0}}, exit_code=NOTHING_TO_SHOW)
@@ -78,6 +86,14 @@ class PageReport(Report):
             "figures_left_out": drawn.left_out,
         }
         return ReportOutput(_spoken(content["counts"], drawn), data, {options.output: page})
+
+
+def _require_known_kind(output: Path) -> None:
+    if output.suffix.lower() not in KINDS:
+        raise BenchError(
+            f"a report cannot be written to {str(output)!r}: expected a name that ends in {' or '.join(KINDS)}",
+            hint="For single figures as SVG, PNG or PDF: bench plot. For CSV or LaTeX: bench leaderboard.",
+        )
 
 
 def _selected(records: Any, ranked: pd.DataFrame, selection: Selection) -> dict[str, RunRecord]:

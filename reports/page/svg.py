@@ -45,8 +45,8 @@ _FONT = re.compile(r"^(?P<words>(?:[\w.-]+\s+)*?)(?P<size>[\d.]+(?:px|pt|em|%))(
 _PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*")
 
 
-def inlined(svg: str, prefix: str, label: str) -> str:
-    """The drawing as an element of an HTML page.
+def inlined(svg: str, prefix: str, label: str) -> tuple[str, int]:
+    """The drawing as an element of an HTML page, and its width in CSS pixels (0: not known).
 
     Args:
         svg: A document, as ``Figure.savefig`` writes it.
@@ -66,17 +66,20 @@ def inlined(svg: str, prefix: str, label: str) -> str:
     # matplotlib says these in a style sheet of its own, for all that does not say otherwise
     clean.attrib.setdefault("stroke-linejoin", "round")
     clean.attrib.setdefault("stroke-linecap", "butt")
-    _enlarge(clean)
+    width = _enlarge(clean)
     clean.attrib |= {"role": "img", "aria-label": label}
-    return ElementTree.tostring(clean, encoding="unicode")
+    return ElementTree.tostring(clean, encoding="unicode"), width
 
 
-def _enlarge(root: ElementTree.Element) -> None:
-    """On paper a figure's letters are small; on a page they shall be about as large as a caption's."""
-    width = re.fullmatch(r"([\d.]+)pt", root.attrib.get("width", ""))
-    if width is not None and "viewBox" in root.attrib:
-        root.attrib["width"] = f"{float(width[1]) * _ON_SCREEN:.0f}"
-        root.attrib.pop("height", None)
+def _enlarge(root: ElementTree.Element) -> int:
+    """Letters of a figure for paper become about as large as a caption's on the page."""
+    points = re.fullmatch(r"([\d.]+)pt", root.attrib.get("width", ""))
+    if points is None or "viewBox" not in root.attrib:
+        return 0
+    width = round(float(points[1]) * _ON_SCREEN)
+    root.attrib["width"] = str(width)
+    root.attrib.pop("height", None)
+    return width
 
 
 def _cleaned(element: ElementTree.Element, prefix: str) -> ElementTree.Element:

@@ -156,7 +156,7 @@ def test_shipped_faces_is_a_preset_of_every_method_that_learns() -> None:
     methods = {method.name: method for method in pretraining_all._methods(QUIET)}
     learners = {"thewlis", "dve", "contrast", "rahaman", "lead", "supervised"}
     assert {name for name, method in methods.items() if "shipped-faces" in method.presets} == learners
-    assert all(methods[name].shipped_presets == ("shipped-faces",) for name in learners)
+    assert all(methods[name].shipped_presets[0] == "shipped-faces" for name in learners)
 
 
 # --- what a training took ------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class Browser:
         end = time.monotonic() + seconds
         while not self.run(expression):
             if time.monotonic() > end:
-                raise TimeoutError(f"still false after {seconds} s: {expression}")
+                raise TimeoutError(f"still false after {seconds} s: {expression}; {self.complaints}")
             time.sleep(0.03)
 
     def press(self, key: str) -> None:

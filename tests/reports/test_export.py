@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bench.record import RunRecord
 from bench.report import ReportOutput, Runs
 from reports.every_eval_ever import Evaluation, MetricConfig
 from reports.export import ExportOptions, ExportReport
-from reports.frame import COLUMNS
+from reports.frame import COLUMNS, network_name
 from tests.records import metric, record
 
 FEW = metric(3.25, condition={"annotations": 10}, low=3.0, high=3.5, std=0.125, count=200)
@@ -43,7 +44,8 @@ def evaluation(run: RunRecord, **options: Any) -> dict[str, Any]:
 def test_one_run_is_one_evaluation() -> None:
     run = record(FEW, PCK, provenance={"versions": {"bench": "0.1.0"}})
     found = evaluation(run, organization="A lab", relationship="third_party")
-    model = f"lead-{'a' * 12}"
+    model = network_name(run)
+    assert re.fullmatch(f"lead-{'a' * 12}-[0-9a-f]{{12}}", model)
     assert found["schema_version"] == "0.3.0"
     assert found["evaluation_id"] == f"landmark-bench-regression/{model}/{run.id}/1700000000"
     assert found["source_metadata"] == {

@@ -15,7 +15,8 @@ from bench.record import RunRecord
 from bench.registry import load
 from bench.report import Runs
 from reports.leaderboard import LeaderboardOptions, LeaderboardReport, format_of
-from reports.markup import latex_text, markdown_text
+from reports.markdown import markdown_text
+from reports.markup import latex_text
 from tests.records import metric, record
 
 THREE = (

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bench.cli import app
 from bench.errors import BenchError
 from bench.record import RunRecord
 from bench.report import ReportOutput, Runs
-from bench.store import Problem
+from bench.store import Problem, RunStore
 from bench.verdict import Ours, Verdict
 from reports.frame import frame_of
 from reports.page import PageOptions, PageReport
@@ -252,6 +254,35 @@ def test_a_name_in_md_gets_the_markdown_document() -> None:
     path = Path("report.md")
     output = render(record(metric(1.0)), output=path)
     assert str(output.files[path]).startswith("# ")
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "."])
+def test_other_kinds_of_files_are_refused(name: str) -> None:
+    with pytest.raises(BenchError, match=r"ends in \.html or \.htm or \.md"):
+        render(record(metric(1.0)), output=Path(name))
+
+
+def test_the_command_writes_the_page_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "bench.registry.load", lambda group, name: {("reports", "report"): PageReport}[group, name]
+    )
+    RunStore(tmp_path / "runs").save(record(metric(1.0)))
+    (tmp_path / "runs" / "broken.json").write_text("{")
+    options = [
+        "report",
+        "--runs",
+        str(tmp_path / "runs"),
+        "--figures",
+        "0",
+        "-o",
+        str(tmp_path / "a.html"),
+        "--json",
+    ]
+    done = CliRunner().invoke(app, options)
+    data = json.loads(done.stdout)
+    assert (done.exit_code, data["counts"]["records"], data["counts"]["broken"]) == (0, 1, 1)
+    assert (tmp_path / "a.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert CliRunner().invoke(app, ["report", "--runs", str(tmp_path / "none")]).exit_code == 2
 
 
 def test_facts_are_bounded_whatever_a_record_holds() -> None:

@@ -52,7 +52,7 @@ def svg(attributes: str = "", content: str = "") -> str:
 
 
 def clean(content: str, attributes: str = "") -> ElementTree.Element:
-    return ElementTree.fromstring(inlined(svg(attributes, content), "p-", "a label"))
+    return ElementTree.fromstring(inlined(svg(attributes, content), "p-", "a label")[0])
 
 
 def collected(*kinds: Kind, most: int = 12) -> Gallery:
@@ -108,7 +108,8 @@ def test_a_drawing_of_matplotlib_keeps_its_parts() -> None:
     axes.legend()
     stream = io.StringIO()
     figure.savefig(stream, format="svg")
-    found = inlined(stream.getvalue(), "p-", "<label>")
+    found, width = inlined(stream.getvalue(), "p-", "<label>")
+    assert width == round(144 * 1.8)
     assert " style=" not in found
     assert "<style" not in found
     assert found.count("<path") == stream.getvalue().count("<path")
@@ -124,7 +125,7 @@ def test_what_is_no_drawing_is_refused(text: str) -> None:
 
 
 def test_a_figure_that_fails_is_named_and_the_others_are_there(tmp_path: Path) -> None:
-    Image.new("RGB", (2, 2)).save(tmp_path / "good.png")
+    Image.new("RGB", (800, 2)).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"<script>")
 
     def drawings() -> Iterator[Drawing]:
@@ -145,6 +146,10 @@ def test_a_figure_that_fails_is_named_and_the_others_are_there(tmp_path: Path) -
     ]
     assert found.failures[0][1] == "ValueError: out of ideas"
     assert str(found.figures[1].image).startswith("data:image/png;base64,")
+    assert [(figure.size, figure.is_wide) for figure in found.figures[1:]] == [
+        ((800, 2), True),
+        ((0, None), False),
+    ]
     assert len({figure.anchor for figure in found.figures}) == 3
 
 

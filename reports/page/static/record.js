@@ -23,7 +23,7 @@ function valuePart(value) {
     ? `${value.rankLow} to ${value.rankHigh} of ${all}: error bars overlap, so none of these is claimed`
     : `${value.rank} of ${all}`;
   return element("section", { class: "chosen" },
-    element("p", { class: "figure" }, element("strong", {}, value.text), ` ${metric.unit} `, arrow(metric)),
+    element("p", { class: "figure" }, element("strong", {}, value.text), ` ${metric.unit}\u00a0`, arrow(metric)),
     factList([
       ["Metric", `${metric.name} ${value.condition.text}`.trim()],
       ["Definition", metric.definition],
