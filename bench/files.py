@@ -1,12 +1,15 @@
-"""Writing files so that a reader never sees half of one, whatever is killed and when."""
+"""Writing files so that a reader never sees half of one, whatever is killed and when; and locks that are waited for."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from bench.errors import BenchError
@@ -56,3 +59,18 @@ def cache_folder(*parts: str) -> Path:
     root = os.environ.get("BENCH_CACHE")
     base = Path(root).expanduser() if root else Path(user_cache_dir("bench", appauthor=False))
     return base.joinpath(*parts)
+
+
+@contextmanager
+def only_process(file: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Holds the lock of a file, and calls ``waiting`` where another process has it first."""
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

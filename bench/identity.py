@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
 
 from bench.errors import BenchError
 from bench.features import Capability, FeatureExtractor
+from bench.files import cache_folder, only_process, require_writable
 from bench.ingredients import Ingredients, Procedure
 from bench.landmarks import LandmarkDataset
 from bench.loading import Preprocessing
@@ -104,8 +106,7 @@ class Identities:
             BenchError: where not even that is known.
         """
         procedure = self._procedure(request)
-        method = self._ingredients.method(request.method)
-        network = open_network(network_request(request, method, procedure.protocol), _CPU, self._progress)
+        network = open_network(self._wanted(procedure, request), _CPU, self._progress)
         splits = self._ingredients.splits(procedure, request)
         return RunRecord(
             status="failed",
@@ -117,7 +118,7 @@ class Identities:
         )
 
     def settle(self, request: RunRequest, say: Callable[[str], None]) -> None:
-        """Fetch or train the weights of a request whose record is not known before.
+        """Fetch or train the weights of a request whose record is not known before; other processes wait meanwhile.
 
         Raises:
             BenchError: where they cannot be had; from then on that is why its cells cannot be run.
@@ -126,9 +127,14 @@ class Identities:
         key = _network_key(procedure, request)
         known = self._known.get(key)
         if isinstance(known, _KnownNetwork) and known.text is None:
-            say(f"weights of {request.method} are fetched or trained first")
             del self._known[key]
-        self._once(key, lambda: self._known_network(procedure, request, fetch=True))
+        folder = cache_folder("pretrained")
+        require_writable(folder)
+        waiting = partial(
+            say, f"waiting for another process that fetches or trains weights of {request.method}"
+        )
+        with only_process(folder / f"{request.method}.lock", waiting):
+            self._once(key, lambda: self._fetched_network(procedure, request, say))
 
     def _procedure(self, request: RunRequest) -> Procedure:
         device = self._once(("device", request.device), lambda: self._device(request.device))
@@ -155,16 +161,25 @@ class Identities:
         splits = self._ingredients.splits_key(procedure, request)
         return self._once(("images", splits, request.preprocessing), described)
 
-    def _known_network(
-        self, procedure: Procedure, request: RunRequest, *, fetch: bool = False
-    ) -> _KnownNetwork:
-        method = self._ingredients.method(request.method)
-        wanted = network_request(request, method, procedure.protocol)
-        if not wanted.is_at_hand and not fetch:
+    def _known_network(self, procedure: Procedure, request: RunRequest) -> _KnownNetwork:
+        wanted = self._wanted(procedure, request)
+        if not wanted.is_at_hand:
             return _KnownNetwork(None, planned_network(wanted).capabilities)
+        return self._opened_network(wanted, request)
+
+    def _fetched_network(
+        self, procedure: Procedure, request: RunRequest, say: Callable[[str], None]
+    ) -> _KnownNetwork:
+        say(f"weights of {request.method} are fetched or trained first")
+        return self._opened_network(self._wanted(procedure, request), request)
+
+    def _opened_network(self, wanted: NetworkRequest, request: RunRequest) -> _KnownNetwork:
         network = open_network(wanted, _CPU, self._progress)
         part = method_part(network, request, feature_dim=0)  # which plays no part in the identity
         return _KnownNetwork(canonical_json(part.identity()), network.extractor.capabilities)
+
+    def _wanted(self, procedure: Procedure, request: RunRequest) -> NetworkRequest:
+        return network_request(request, self._ingredients.method(request.method), procedure.protocol)
 
     def _once(self, key: Hashable, make: Callable[[], T]) -> T:
         if key not in self._known:

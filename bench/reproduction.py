@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.files import cache_folder, only_process, require_writable
 from bench.opening import load_method
 from bench.pretraining import PretrainRequest, pretrain
 from bench.progress import Progress
@@ -112,7 +114,11 @@ class _Trainings:
             device=self._request.device,
             workers=self._request.workers,
         )
-        return pretrain(request, self._progress)
+        folder = cache_folder("pretrained")
+        require_writable(folder)
+        waiting = partial(self._progress.say, f"waiting for another process that trains {training.name}")
+        with only_process(folder / f"{training.name}.lock", waiting):
+            return pretrain(request, self._progress)
 
 
 def _outcome(planned: PlannedCell, found: RunRecord | BenchError | None) -> Outcome:

@@ -91,7 +91,7 @@ def run(request: RunRequest, progress: Progress, ingredients: Ingredients | None
     partial = store.partial_folder(record.id)
     partial.mkdir(parents=True, exist_ok=True)
     # A second process on the same cell waits and then finds the record.
-    with FileLock(partial.parent / f"{record.id}.lock"):
+    with FileLock(store.lock_file(record.id)):
         found = None if request.force else store.find(record.id)
         if found is not None and found.status == "ok":
             return RunResult(found, request.runs / f"{record.id}.json", reused=True)

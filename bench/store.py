@@ -207,6 +207,10 @@ class RunStore:
         """Where an unfinished run keeps its finished parts; made by whoever writes the first one."""
         return self.folder / ".partial" / _checked_id(record_id)
 
+    def lock_file(self, record_id: str) -> Path:
+        """Held by the process that measures this cell."""
+        return self.folder / ".partial" / f"{_checked_id(record_id)}.lock"
+
     def clear_partial(self, record_id: str) -> None:
         """Remove the parts of a run whose record is saved; leftovers would cost disk space, nothing else."""
         shutil.rmtree(self.partial_folder(record_id), ignore_errors=True)

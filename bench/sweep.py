@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
-
-from bench.engines import Cell, CellQueue, Engine, Outcome, Watcher
+from bench.claims import LockedClaims
+from bench.engines import Cell, CellQueue, Claims, Engine, Outcome, Watcher
 from bench.errors import BenchError
 from bench.files import UnwritableError
 from bench.identity import Identities
@@ -88,13 +87,14 @@ def run_sweep(
     """
     cells = [planned.cell for planned in plan.to_do]
     state = SweepState(len(cells))
-    driver = _Driver(state, identities, view or View(), max_failures, on_finished)
+    claims = LockedClaims()
+    driver = _Driver(state, identities, claims, view or View(), max_failures, on_finished)
     if cells:
         try:
-            driver.publish()
-            engine.run(CellQueue(cells, is_busy=_is_busy), driver)
+            engine.run(CellQueue(cells, claims), driver)
         finally:
             driver.publish(ended=True)
+            claims.release_all()
     return state
 
 
@@ -105,15 +105,22 @@ class _Driver(Watcher):
         self,
         state: SweepState,
         identities: Identities,
+        claims: Claims,
         view: View,
         max_failures: int | None,
         on_finished: Callable[[Cell, Outcome], None] | None,
     ) -> None:
-        self._state, self._identities, self._view = state, identities, view
+        self._state, self._identities, self._claims, self._view = state, identities, claims, view
         self._max_failures, self._on_finished = max_failures, on_finished
         self._notice = Notice()
         self._folders: set[Path] = set()
         self._published = 0.0
+
+    def found(self, cell: Cell) -> Outcome | None:
+        record = RunStore(cell.request.runs).find(cell.record) if cell.record else None
+        if record is None or record.status != "ok" or cell.request.force:
+            return None
+        return Outcome("ok", record=record.id, reused=True)
 
     def started(self, cell: Cell, where: str) -> None:
         self._folders.add(cell.request.runs)
@@ -123,6 +130,7 @@ class _Driver(Watcher):
     def lost(self, cell: Cell, outcome: Outcome) -> None:
         self._state.lost += 1
         self._state.running.pop(cell.number, None)
+        self._claims.release(cell)
         self._view.changed(self._state, f"{cell.label}: {outcome.reason}; it is started again")
 
     def finished(self, cell: Cell, outcome: Outcome) -> None:
@@ -143,6 +151,7 @@ class _Driver(Watcher):
             self._keep_failure(store, cell, outcome)
             self._state.failures.append((cell.label, outcome.reason))
             self._view.changed(self._state, f"failed: {cell.label}: {outcome.reason}")
+        self._claims.release(cell)
         if self._on_finished is not None:
             self._on_finished(cell, outcome)
         if self._max_failures is not None and len(self._state.failures) > self._max_failures:
@@ -219,20 +228,6 @@ def take_in(store: RunStore, record_id: str, files: Mapping[str, bytes]) -> None
             store.put(record_id, files[".json"].decode(), files.get(".npz"), drawings)
 
 
-def _is_busy(cell: Cell) -> bool:
-    """Whether another process is at this cell."""
-    if cell.record is None:
-        return False
-    file = RunStore(cell.request.runs).partial_folder(cell.record).parent / f"{cell.record}.lock"
-    if not file.exists():
-        return False
-    try:
-        with FileLock(file, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
-
-
 def settle_weights(plan: SweepPlan, identities: Identities, say: Callable[[str], None]) -> bool:
     """Fetch or train, once, the weights on which cells wait; whether there were any.
 
@@ -250,6 +245,7 @@ def sweep_keyed(
     engine: Engine,
     identities: Identities,
     show: Callable[[SweepPlan], None],
+    say: Callable[[str], None],
     *,
     max_failures: int | None = None,
     view: View | None = None,
@@ -258,6 +254,7 @@ def sweep_keyed(
 
     Args:
         show: Is given the plan before anything runs.
+        say: Is told where weights are fetched or trained first.
     """
     found: dict[K, RunRecord | BenchError] = {}
     keys = list(requests)
@@ -268,6 +265,8 @@ def sweep_keyed(
 
     plan = plan_sweep(requests.values(), identities, retry=True)
     show(plan)
+    if settle_weights(plan, identities, say):
+        plan = plan_sweep(requests.values(), identities, retry=True)
     run_sweep(plan, engine, identities, max_failures=max_failures, view=view, on_finished=keep)
     for planned in plan.cells:
         key, cell = keys[planned.cell.number], planned.cell

@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.identity import Identities
 from bench.record_index import Entry, read_index
 from bench.run_request import RunRequest
+from bench.shard import Shard
 
 State = Literal["done", "to do", "failed", "cannot run", "repeated"]
 
@@ -60,26 +61,6 @@ class SweepPlan:
         return sum(known) / max(1, places), len(self.to_do) - len(known)
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One of several parts of a sweep, for job arrays: every ``count``-th cell, from ``index`` (1, 2, ...) on."""
-
-    index: int = 1
-    count: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """From ``i/n``.
-
-        Raises:
-            BenchError: where it is something else.
-        """
-        index, slash, count = text.partition("/")
-        if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-            raise BenchError(f"a shard is I/N, with I from 1 to N, got {text!r}", hint="For example 1/4.")
-        return cls(int(index), int(count))
-
-
 def plan_sweep(
     requests: Iterable[RunRequest],
     identities: Identities,
@@ -105,7 +86,7 @@ def plan_sweep(
     planned: list[PlannedCell] = []
     for number, request in enumerate(wanted):
         # By its place in the grid: shards stay the same however much is done.
-        if number % chosen.count != chosen.index - 1:
+        if not chosen.holds(number):
             continue
         try:
             identity = identities.find(request)

@@ -34,6 +34,9 @@ Memory = Annotated[
 TimeLimit = Annotated[
     float | None, typer.Option(min=0.1, metavar="SECONDS", help="A cell that takes longer fails.")
 ]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Every N-th cell, from the I-th: for job arrays.")
+]
 MaxFailures = Annotated[int | None, typer.Option(min=0, help="Stop when more cells than these have failed.")]
 
 

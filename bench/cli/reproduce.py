@@ -17,6 +17,7 @@ from bench.cli.engine_options import (
     Jobs,
     MaxFailures,
     Memory,
+    ShardOption,
     TimeLimit,
     limits_of,
     open_engine,
@@ -82,7 +83,7 @@ def reproduce(
     engine: Annotated[
         EngineName | None,
         typer.Option(
-            help="local: several processes of this machine; ray: a Ray cluster. Not given: one by one."
+            help="local: processes of this machine; ray: a Ray cluster. Without it, --jobs and limits: one by one."
         ),
     ] = None,
     jobs: Jobs = None,
@@ -91,6 +92,7 @@ def reproduce(
     gpus: Gpus = 0.0,
     memory: Memory = None,
     time_limit: TimeLimit = None,
+    shard: ShardOption = None,
     max_failures: MaxFailures = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is missing and what would run.")
@@ -103,7 +105,7 @@ def reproduce(
     First says which data and weights are missing, and where they are had. A number is
     reproduced where it equals the printed one at its precision, or within the printed
     deviation or our interval; else it is off, or not comparable, and why. Records that
-    are there are used again. -D options are those of every --dataset.
+    are there are used again; runs that failed are tried again. -D options are those of every --dataset.
 
     Exit code 1 where a run failed.
 
@@ -116,6 +118,8 @@ def reproduce(
       bench reproduce lead2022:table5 -d aflw-m:data/aflw -c lead-64=lead.safetensors --only LEAD
 
       bench reproduce lead2022:table5 --dataset synthetic-faces --preset quick
+
+      bench reproduce lead2022:table5 -d aflw-m:data/aflw -c lead-64=lead.safetensors --jobs 2
     """
     from bench.progress import Progress
     from bench.reproduction import reproduce as run_cells
@@ -136,6 +140,10 @@ def reproduce(
         workers=workers,
     )
     planned = plan(request, progress)
+    if shard is not None:
+        from bench.shard import Shard
+
+        planned = planned.part(Shard.parse(shard))
     if json_output and dry_run:
         _print_json(_plan_content(planned))
         return
@@ -148,11 +156,11 @@ def reproduce(
             return
     with continuable():
         runner = None
-        if engine is not None or jobs is not None:
-            chosen = open_engine(
-                engine or EngineName.LOCAL, jobs, limits_of(memory, time_limit), runs, address, cpus, gpus
-            )
-            runner = _sweeping(chosen, max_failures, progress, show=not json_output and not quiet)
+        if any(given is not None for given in (engine, jobs, memory, time_limit, max_failures)):
+            name = engine or EngineName.LOCAL
+            chosen = open_engine(name, jobs, limits_of(memory, time_limit), runs, address, cpus, gpus)
+            elsewhere, show = name is EngineName.RAY, not json_output and not quiet
+            runner = _sweeping(chosen, max_failures, progress, elsewhere=elsewhere, show=show)
         outcomes = run_cells(planned, request, progress, runner)
     if json_output:
         _print_json({**_plan_content(planned), "cells": [_outcome_content(one) for one in outcomes]})
@@ -164,7 +172,9 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _sweeping(engine: Engine, max_failures: int | None, progress: Progress, *, show: bool) -> Runner:
+def _sweeping(
+    engine: Engine, max_failures: int | None, progress: Progress, *, elsewhere: bool, show: bool
+) -> Runner:
     """Runs the table's cells on an engine."""
     from bench.cli.sweep_tables import print_plan
     from bench.cli.sweep_view import open_view
@@ -176,9 +186,11 @@ def _sweeping(engine: Engine, max_failures: int | None, progress: Progress, *, s
             if show:
                 print_plan(plan, engine.places)
 
+        identities = Identities(progress, elsewhere=elsewhere)
         with open_view(progress) as view:
-            identities = Identities(progress, elsewhere=True)
-            return sweep_keyed(requests, engine, identities, shown, max_failures=max_failures, view=view)
+            return sweep_keyed(
+                requests, engine, identities, shown, progress.say, max_failures=max_failures, view=view
+            )
 
     return run
 

@@ -17,6 +17,7 @@ from bench.cli.engine_options import (
     Jobs,
     MaxFailures,
     Memory,
+    ShardOption,
     TimeLimit,
     limits_of,
     open_engine,
@@ -46,9 +47,7 @@ def sweep(
     gpus: Gpus = 0.0,
     memory: Memory = None,
     time_limit: TimeLimit = None,
-    shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Every N-th cell, from the I-th: for job arrays.")
-    ] = None,
+    shard: ShardOption = None,
     max_failures: MaxFailures = None,
     retry: Annotated[bool, typer.Option("--retry", help="Also run cells that failed before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
@@ -101,7 +100,8 @@ def sweep(
     from bench.cli.sweep_tables import plan_content, print_plan
     from bench.grid import read_grid
     from bench.identity import Identities
-    from bench.sweep_plan import Shard, plan_sweep
+    from bench.shard import Shard
+    from bench.sweep_plan import plan_sweep
 
     requests = [cell.request for cell in read_grid(grid, runs=runs, device=device)]
     identities = Identities(progress, elsewhere=engine is EngineName.RAY)

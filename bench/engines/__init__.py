@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -70,6 +70,10 @@ class Watcher(ABC):
     """Who is told; any of these may raise, which stops the engine and its workers."""
 
     @abstractmethod
+    def found(self, cell: Cell) -> Outcome | None:
+        """What another process has made of a cell since it was planned."""
+
+    @abstractmethod
     def started(self, cell: Cell, where: str) -> None: ...
 
     @abstractmethod
@@ -82,6 +86,21 @@ class Watcher(ABC):
     @abstractmethod
     def tick(self) -> None:
         """Several times a second."""
+
+
+class Claims:
+    """Keeps cells from being measured by two processes; this base knows of no other."""
+
+    def take(self, cell: Cell) -> bool:
+        """Whether no other process is at the cell."""
+        del cell
+        return True
+
+    def release(self, cell: Cell) -> None:
+        """What became of the cell is kept, or it is in the queue again."""
+
+    def release_all(self) -> None:
+        """The sweep is over."""
 
 
 class Engine(ABC):
@@ -107,12 +126,12 @@ class CellQueue:
     The first of a group extracts the features that the others read. While it runs, cells of other groups come first.
 
     Args:
-        is_busy: Whether another process is at a cell; such cells come last.
+        claims: Cells at which another process is wait for it, and keep no worker waiting.
     """
 
-    def __init__(self, cells: Iterable[Cell], is_busy: Callable[[Cell], bool] | None = None) -> None:
+    def __init__(self, cells: Iterable[Cell], claims: Claims | None = None) -> None:
         self._groups: dict[str, deque[Cell]] = {}
-        self._is_busy = is_busy or (lambda _: False)
+        self._claims = claims or Claims()
         self._running: dict[str, int] = {}
         self._ready: set[str] = set()
         self._attempts: dict[int, int] = {}
@@ -126,16 +145,31 @@ class CellQueue:
     def __bool__(self) -> bool:
         return bool(self._groups) or bool(self._postponed)
 
-    def take(self) -> Cell:
-        """The next cell; an IndexError where there is none."""
+    def take(self) -> Cell | None:
+        """The next cell; None: there is none, or other processes are at all that are left."""
         while self._groups:
             cell = self._groups[self._next_group()].popleft()
             if not self._groups[cell.group]:
                 del self._groups[cell.group]
-            if not self._is_busy(cell):
+            if self._claims.take(cell):
                 return self._taken(cell)
             self._postponed.append(cell)
-        return self._taken(self._postponed.popleft())
+        for _ in range(len(self._postponed)):
+            cell = self._postponed.popleft()
+            if self._claims.take(cell):
+                return self._taken(cell)
+            self._postponed.append(cell)
+        return None
+
+    def take_unfinished(self, watcher: Watcher) -> Cell | None:
+        """The next cell that still has to be run; the watcher is told of those that are not."""
+        while (cell := self.take()) is not None:
+            outcome = watcher.found(cell)
+            if outcome is None:
+                return cell
+            self.settle(cell, outcome)
+            watcher.finished(cell, outcome)
+        return None
 
     def settle(self, cell: Cell, outcome: Outcome) -> bool:
         """Whether this is what became of the cell; otherwise it is in the queue again."""

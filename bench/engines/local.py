@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,8 +44,8 @@ class LocalEngine(Engine):
         try:
             while cells or any(place.cell for place in places):
                 for place in places:
-                    if place.cell is None and cells:
-                        cell = cells.take()
+                    cell = cells.take_unfinished(watcher) if place.cell is None else None
+                    if cell is not None:
                         place.start(cell)
                         watcher.started(cell, place.name)
                 busy = [place.worker for place in places if place.worker is not None and place.cell]
@@ -59,7 +60,8 @@ class LocalEngine(Engine):
     def open_worker(self, number: int, device: str) -> WorkerProcess:
         """A process for the place of that number."""
         environment = worker_environment(os.environ, number, self._jobs, self._gpus, device)
-        return WorkerProcess(self._limits, environment, self._logs / f"{os.getpid()}-{number}.log")
+        log = self._logs / f"{os.getpid()}-{number}.log"
+        return WorkerProcess(self._limits, environment, log, command=sys.argv)
 
 
 class _Place:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -29,18 +29,24 @@ class WorkerProcess:
     Args:
         environment: Variables of the process, all of them.
         log: File for what it prints.
+        command: That started all this, for the records.
         folder: In which relative paths begin; None: this one.
     """
 
     def __init__(
-        self, limits: Limits, environment: Mapping[str, str], log: Path, folder: Path | None = None
+        self,
+        limits: Limits,
+        environment: Mapping[str, str],
+        log: Path,
+        command: Sequence[str],
+        folder: Path | None = None,
     ) -> None:
         self._limits, self._log = limits, log
         log.parent.mkdir(parents=True, exist_ok=True)
         safe = ["-P"] if sys.flags.safe_path else []
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, *safe, "-m", "bench.engines.worker"],
+                [sys.executable, *safe, "-m", "bench.engines.worker", *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

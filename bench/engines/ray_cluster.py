@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
+import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,14 +87,13 @@ class RayEngine(Engine):
         running: dict[Any, Cell] = {}
         try:
             while cells or running:
-                while cells and len(running) < _AHEAD * max(1, self.places):
-                    cell = cells.take()
-                    asked = replace(cell.request, runs=Path()).to_json()
-                    handle = task.remote(asked, self._limits, _shared_environment(), str(Path.cwd()))
-                    running[handle] = cell
+                while len(running) < _AHEAD * max(1, self.places):
+                    cell = cells.take_unfinished(watcher)
+                    if cell is None:
+                        break
+                    running[task.remote(_task(cell, self._limits))] = cell
                     watcher.started(cell, "cluster")
-                ended, _ = self._ray.wait(list(running), timeout=_WAIT_S)
-                for handle in ended:
+                for handle in self._ended(list(running)):
                     cell, outcome = running.pop(handle), self._outcome(handle)
                     if cells.settle(cell, outcome):
                         watcher.finished(cell, outcome)
@@ -103,6 +104,13 @@ class RayEngine(Engine):
             for handle in running:
                 with contextlib.suppress(Exception):  # a cluster that is gone has nothing to cancel
                     self._ray.cancel(handle, force=True)
+
+    def _ended(self, handles: list[Any]) -> list[Any]:
+        if not handles:  # all that is left waits for other processes
+            time.sleep(_WAIT_S)
+            return []
+        ended: list[Any] = self._ray.wait(handles, timeout=_WAIT_S)[0]
+        return ended
 
     def _outcome(self, handle: Any) -> Outcome:
         try:
@@ -120,52 +128,76 @@ class RayEngine(Engine):
         return outcome
 
 
-def run_cell(request: str, limits: Limits, environment: Mapping[str, str], folder: str) -> Outcome:
-    """The task: measures a cell on this machine, and brings its files.
+@dataclass(frozen=True)
+class CellTask:
+    """What a machine of the cluster is given.
 
-    Args:
-        request: JSON of a request, whose folder of records plays no part.
+    Attributes:
+        request: As JSON; its folder of records plays no part.
+        scratch: Name of the folder for finished parts: that of this cell for this folder of records.
         environment: Variables of the driver that its workers share.
-        folder: In which relative paths begin, where it exists here.
+        command: That the driver was started by.
+        folder: In which relative paths begin, where it exists there.
     """
+
+    request: str
+    scratch: str
+    limits: Limits
+    environment: tuple[tuple[str, str], ...]
+    command: tuple[str, ...]
+    folder: str
+
+
+def _task(cell: Cell, limits: Limits) -> CellTask:
+    request = replace(cell.request, runs=Path()).to_json()
+    shared = tuple((name, os.environ[name]) for name in _SHARED_VARIABLES if name in os.environ)
+    scratch = text_hash(f"{platform.node()}|{cell.request.runs.absolute()}|{request}")
+    return CellTask(request, scratch, limits, shared, tuple(sys.argv), str(Path.cwd()))
+
+
+def run_cell(task: CellTask) -> Outcome:
+    """The task: measures a cell on this machine, and brings its files."""
     # Ray may give a machine's GPU to one task and another one to the next.
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    place = _kept_worker(limits, tuple(sorted(environment.items())), folder, gpus)
-    # Named by the cell: a task that is started again finds the finished parts, where the cache is shared.
-    shared = environment.get("BENCH_CACHE")
-    scratch = (Path(shared).expanduser() if shared else cache_folder()) / "cells" / text_hash(request)
-    outcome = place.run(replace(RunRequest.from_json(request), runs=scratch))
+    worker = _kept_worker(replace(task, request="", scratch=""), gpus)
+    # A task that is started again finds the finished parts, where the cache is shared.
+    shared = dict(task.environment).get("BENCH_CACHE")
+    scratch = (Path(shared).expanduser() if shared else cache_folder()) / "cells" / task.scratch
+    outcome = worker.run(replace(RunRequest.from_json(task.request), runs=scratch))
     if outcome.status != "ok" or outcome.record is None:
         return outcome
     store = RunStore(scratch)
     files = {file.name[len(outcome.record) :]: file.read_bytes() for file in store.files(outcome.record)}
     shutil.rmtree(scratch, ignore_errors=True)
+    if ".json" not in files:
+        return Outcome("lost", "its record was removed before it could be brought")
     return replace(outcome, files=files, reused=False)
 
 
 class _Worker:
     """The worker process of a Ray process, kept from task to task."""
 
-    def __init__(self, limits: Limits, environment: dict[str, str], folder: Path | None) -> None:
-        self._limits, self._environment, self._folder = limits, environment, folder
+    def __init__(self, task: CellTask, gpus: str) -> None:
+        self._task, self._gpus = task, gpus
         self._process: WorkerProcess | None = None
 
     def run(self, request: RunRequest) -> Outcome:
         if self._process is None or not self._process.is_alive:
-            log = Path(tempfile.gettempdir(), f"bench-worker-{os.getpid()}.log")
-            self._process = WorkerProcess(self._limits, self._environment, log, self._folder)
+            task, folder = self._task, Path(self._task.folder)
+            self._process = WorkerProcess(
+                task.limits,
+                {**os.environ, **dict(task.environment), "CUDA_VISIBLE_DEVICES": self._gpus},
+                Path(tempfile.gettempdir(), f"bench-worker-{os.getpid()}.log"),
+                command=task.command,
+                folder=folder if folder.is_dir() else None,
+            )
         self._process.start(request)
         return self._process.wait()
 
 
 @cache
-def _kept_worker(limits: Limits, shared: tuple[tuple[str, str], ...], folder: str, gpus: str) -> _Worker:
-    environment = {**os.environ, **dict(shared), "CUDA_VISIBLE_DEVICES": gpus}
-    return _Worker(limits, environment, Path(folder) if Path(folder).is_dir() else None)
-
-
-def _shared_environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in _SHARED_VARIABLES if name in os.environ}
+def _kept_worker(task: CellTask, gpus: str) -> _Worker:
+    return _Worker(task, gpus)
 
 
 def _imported() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,18 +13,17 @@ from typing import Any
 
 import pytest
 
-from bench.engines import Cell, CellQueue, Limits, Outcome
+from bench.engines import Limits
 from bench.engines.ray_cluster import RayEngine
 from bench.errors import BenchError
 from bench.identity import Identities
 from bench.progress import Progress
-from bench.record import RunRecord
 from bench.run_request import RunRequest
 from bench.runner import run
-from bench.store import RunStore
-from bench.sweep import SweepState, run_sweep, take_in
+from bench.sweep import SweepState, run_sweep
 from bench.sweep_plan import plan_sweep
-from tests.bench.trivial_cells import install
+from tests.bench.driver_process import measured_cells, started, wait_for_records
+from tests.bench.trivial_cells import check_equal_records, records, trivial_request
 
 QUIET = Progress.silent()
 
@@ -43,48 +42,9 @@ def test_without_ray_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) 
     assert "landmark-bench[ray]" in str(caught.value)
 
 
-def cell(number: int, group: str) -> Cell:
-    return Cell(number, RunRequest("trivial", "draw", seed=number), str(number), None, group)
-
-
-def test_the_first_of_a_group_comes_before_the_others() -> None:
-    queue = CellQueue([cell(0, "a"), cell(1, "a"), cell(2, "a"), cell(3, "b"), cell(4, "b")])
-    first, second = queue.take(), queue.take()
-    assert [first.number, second.number] == [0, 3]
-    assert queue.settle(first, Outcome("ok"))
-    assert [queue.take().number, queue.take().number] == [1, 2]
-    assert queue.take().number == 4  # better to wait for the features than to stand still
-    assert not queue
-
-
-def test_a_lost_cell_is_tried_three_times() -> None:
-    queue = CellQueue([cell(0, "a")])
-    for _ in range(2):
-        assert not queue.settle(queue.take(), Outcome("lost"))
-    assert queue.settle(queue.take(), Outcome("lost"))
-    assert not queue
-
-
-def test_a_cell_of_another_process_comes_last() -> None:
-    queue = CellQueue([cell(number, "a") for number in range(3)], is_busy=lambda one: one.number == 0)
-    assert [queue.take().number for _ in range(3)] == [1, 2, 0]
-
-
-def test_what_comes_back_damaged_is_not_stored(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="came back damaged"):
-        take_in(RunStore(tmp_path), "0" * 16, {".json": b"{"})
-    assert not list(tmp_path.glob("*.json"))
-
-
 @pytest.fixture
 def trivial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRequest:
-    install(tmp_path / "site")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    paths = [str(tmp_path / "site"), str(Path(__file__).resolve().parents[2])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    return RunRequest("trivial", "draw", runs=tmp_path / "runs", device="cpu")
+    return trivial_request(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -106,12 +66,6 @@ def swept(requests: list[RunRequest], limits: Limits | None = None) -> SweepStat
     return run_sweep(plan_sweep(requests, identities), engine, identities)
 
 
-def records(runs: Path) -> dict[str, RunRecord]:
-    found, problems = RunStore(runs).load_all()
-    assert not problems
-    return {record.id: record for record in found}
-
-
 @pytest.mark.slow
 def test_two_nodes_give_what_one_after_the_other_gives(
     cluster: Any, trivial: RunRequest, tmp_path: Path
@@ -125,14 +79,7 @@ def test_two_nodes_give_what_one_after_the_other_gives(
     assert (state.done, state.failures) == (60, [])
     for request in requests:
         run(replace(request, runs=tmp_path / "serial"), QUIET)
-    ours, theirs = records(trivial.runs), records(tmp_path / "serial")
-    assert {name: record.metrics for name, record in ours.items()} == {
-        name: record.metrics for name, record in theirs.items()
-    }
-    for name in ours:
-        stores = (RunStore(trivial.runs), RunStore(tmp_path / "serial"))
-        numbers, expected = (store.per_sample(name)["numbers"].tobytes() for store in stores)
-        assert numbers == expected
+    check_equal_records(trivial.runs, tmp_path / "serial", 60)
     assert not list((tmp_path / "cache" / "cells").glob("*"))
 
 
@@ -171,3 +118,34 @@ def test_a_node_that_is_removed_loses_no_cell(cluster: Any, trivial: RunRequest)
     remover.join()
     assert (state.done, state.failures) == (24, [])
     assert sorted(record.seed for record in records(trivial.runs).values()) == list(range(24))
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_and_started_again(cluster: Any, trivial: RunRequest, tmp_path: Path) -> None:
+    words = ("--engine", "ray", "--address", cluster.address)
+    driver = started(tmp_path, 0.5, *words)
+    wait_for_records(trivial.runs, 2)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    written = {file: file.stat().st_mtime_ns for file in trivial.runs.glob("[!.]*.json")}
+    assert 2 <= len(written) < 8
+    again = started(tmp_path, 0.5, *words)
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert f"{8 - len(written)} cells done" in errors
+    found = records(trivial.runs).values()
+    assert sorted(record.seed for record in found) == list(range(8))
+    assert {record.status for record in found} == {"ok"}
+    assert all(file.stat().st_mtime_ns == moment for file, moment in written.items())
+    assert not list((tmp_path / "cache" / "cells").glob("*"))
+
+
+@pytest.mark.slow
+def test_two_drivers_share_a_cluster_and_the_work(cluster: Any, trivial: RunRequest, tmp_path: Path) -> None:
+    drivers = [started(tmp_path, 0.5, "--engine", "ray", "--address", cluster.address) for _ in range(2)]
+    said = [driver.communicate(timeout=300)[1] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], said
+    assert sum(map(measured_cells, said)) == 8
+    found = records(trivial.runs).values()
+    assert sorted(record.seed for record in found) == list(range(8))
+    assert {record.status for record in found} == {"ok"}

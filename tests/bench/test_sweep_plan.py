@@ -18,8 +18,9 @@ from bench.progress import Progress
 from bench.record_index import read_index
 from bench.run_request import RunRequest
 from bench.runner import run
-from bench.sweep_plan import Shard, SweepPlan, plan_sweep
-from tests.bench.trivial_cells import install
+from bench.shard import Shard
+from bench.sweep_plan import SweepPlan, plan_sweep
+from tests.bench.trivial_cells import trivial_request
 from tests.bench.world import UNTRAINED_TINY_NETWORK, write_faces
 
 QUIET = Progress.silent()
@@ -27,9 +28,7 @@ QUIET = Progress.silent()
 
 @pytest.fixture
 def trivial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRequest:
-    install(tmp_path / "site")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    return RunRequest("trivial", "draw", runs=tmp_path / "runs", device="cpu")
+    return trivial_request(tmp_path, monkeypatch)
 
 
 def planned(requests: list[RunRequest], **changes: object) -> SweepPlan:
