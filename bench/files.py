@@ -38,9 +38,13 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise UnwritableError(
-            f"cannot write {path}: {error.strerror or error}", hint="Check permissions and free space."
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UnwritableError:
+    return UnwritableError(
+        f"cannot write {path}: {error.strerror or error}", hint="Check permissions and free space."
+    )
 
 
 def require_writable(folder: Path) -> None:
@@ -50,7 +54,11 @@ def require_writable(folder: Path) -> None:
         UnwritableError: where ``folder`` cannot be made or written.
     """
     probe = folder / f".probe-{os.getpid()}"
-    write_atomically(probe, b"")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise _unwritable(probe, error) from error
     probe.unlink(missing_ok=True)
 
 

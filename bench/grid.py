@@ -25,13 +25,14 @@ import itertools
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench import registry
+from bench.collector import no_garbage_collection
 from bench.errors import BenchError, did_you_mean
 from bench.loading import Preprocessing, named_preprocessing
 from bench.opening import DatasetRequest, load_method, preset_of
@@ -129,14 +130,12 @@ def read_grid(file: Path, *, runs: Path, device: str = "auto") -> list[GridCell]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BenchError(f"{file} cannot be read as TOML: {error}") from error
     grid = build_options(GridFile, content, str(file))
-    base = RunRequest(
-        method="",
-        protocol="",
-        runs=runs,
-        device=device,
-        batch_size=grid.batch_size,
-        feature_dtype=grid.feature_dtype,
-    )
+    base: dict[str, Any] = {
+        "runs": runs,
+        "device": device,
+        "batch_size": grid.batch_size,
+        "feature_dtype": grid.feature_dtype,
+    }
     axes = (
         list(_methods(grid.methods, file)),
         list(_datasets(grid.datasets, file)),
@@ -148,20 +147,21 @@ def read_grid(file: Path, *, runs: Path, device: str = "auto") -> list[GridCell]
         build_options(Exclusion, table, f"exclude {number} of {file}")
         for number, table in enumerate(grid.exclude, 1)
     ]
-    return _left([_cell(base, parts) for parts in itertools.product(*axes)], exclusions, file)
+    with no_garbage_collection():
+        return _left([_cell(base, parts) for parts in itertools.product(*axes)], exclusions, file)
 
 
 _Choice = tuple[dict[str, Any], dict[str, Any]]
 """Fields of the request, and the names of what was chosen."""
 
 
-def _cell(base: RunRequest, parts: Sequence[_Choice]) -> GridCell:
-    fields: dict[str, Any] = {}
+def _cell(base: dict[str, Any], parts: Sequence[_Choice]) -> GridCell:
+    fields = dict(base)
     names: dict[str, Any] = {}
     for chosen, called in parts:
         fields |= chosen
         names |= called
-    return GridCell(replace(base, **fields), names)
+    return GridCell(RunRequest(**fields), names)
 
 
 def _methods(entries: Sequence[str | Table], file: Path) -> Iterator[_Choice]:

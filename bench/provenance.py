@@ -110,17 +110,21 @@ def device_name(device: torch.device) -> str:
 
 def _versions() -> dict[str, str | None]:
     versions: dict[str, str | None] = {"bench": bench.__version__, "python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            versions[library] = None
+    versions |= {library: _installed(library) for library in _LIBRARIES}
     # The wheel's local part (+cpu, +cu128) is only in the module.
     versions["torch"] = str(torch.__version__)
     if torch.cuda.is_available():
         versions["cuda"] = torch.version.cuda
         versions["cudnn"] = str(torch.backends.cudnn.version())
     return versions
+
+
+@cache
+def _installed(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _precision_flags() -> dict[str, Any]:

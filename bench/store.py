@@ -6,7 +6,6 @@ when, a record that can be seen is whole. Folders of records can be merged and c
 
 from __future__ import annotations
 
-import gc
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench.collector import no_garbage_collection
 from bench.errors import BenchError, did_you_mean
 from bench.files import UnwritableError, write_atomically
 from bench.record import RunRecord
@@ -122,7 +122,7 @@ class RunStore:
             ) from error
         records: list[RunRecord] = []
         problems: list[Problem] = []
-        with _no_garbage_collection():
+        with no_garbage_collection():
             for name, file in sorted(files.items()):
                 if name.startswith("."):
                     continue  # left behind by a writer that was killed
@@ -243,18 +243,6 @@ class RunStore:
             yield
         finally:
             lock.release()
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Thousands of records make no cycles, and looking for some would take twice as long as reading them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _checked_id(record_id: str) -> str:

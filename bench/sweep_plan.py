@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.collector import no_garbage_collection
 from bench.engines import Cell
 from bench.errors import BenchError
 from bench.identity import Identities
@@ -61,6 +62,7 @@ class SweepPlan:
         return sum(known) / max(1, places), len(self.to_do) - len(known)
 
 
+@no_garbage_collection()
 def plan_sweep(
     requests: Iterable[RunRequest],
     identities: Identities,
