@@ -5,7 +5,7 @@
 
     [[methods]]
     name = "lead"
-    weights = ["checkpoints/lead/weights.safetensors", { shipped = "faces" }]
+    weights = [{ shipped = "shipped-faces" }, "checkpoints/lead/weights.safetensors"]
 
     [[datasets]]
     name = "coco:faces"
@@ -35,7 +35,7 @@ from bench import registry
 from bench.collector import no_garbage_collection
 from bench.errors import BenchError, did_you_mean
 from bench.loading import Preprocessing, named_preprocessing
-from bench.opening import DatasetRequest, load_method, preset_of
+from bench.opening import DatasetRequest, load_method
 from bench.options import build_options, parse_dataset
 from bench.record import FeatureType
 from bench.run_request import RunRequest
@@ -179,7 +179,9 @@ def _methods(entries: Sequence[str | Table], file: Path) -> Iterator[_Choice]:
 
 def _variant(method: str, name: str) -> Table:
     known = load_method(method).variants
-    return dict(preset_of(known, name, f"method {method!r}, asked for its variants:").options)
+    if name not in known:
+        raise BenchError(f"method {method!r} has no variant {name!r}", hint=did_you_mean(name, known))
+    return dict(known[name].options)
 
 
 def _weights(entry: str | Table | None, method: str, file: Path) -> tuple[dict[str, Any], str]:

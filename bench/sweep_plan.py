@@ -120,13 +120,19 @@ def label_of(request: RunRequest, *, reads_images: bool = True) -> str:
     weights = request.checkpoint or request.like
     parts = [
         request.method,
-        request.weights or (weights.name if weights else ""),
+        request.weights or ("/".join(weights.parts[-2:]) if weights else ""),
         request.protocol,
         *request.protocol_options,
-        request.dataset.spec if reads_images else "",
+        _short(request.dataset.spec) if reads_images else "",
         f"seed {request.seed}",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _short(spec: str) -> str:
+    """A data set by its name and the last part of its folder."""
+    name, colon, location = spec.partition(":")
+    return f"{name}{colon}{Path(location).name}"
 
 
 class _Times:

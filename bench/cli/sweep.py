@@ -73,9 +73,12 @@ def sweep(
 
       datasets = [{ name = "coco:faces", options = { landmarks = 68 } }]
 
-      methods = ["lead", { name = "dve", weights = ["dve.safetensors"] }]
+      methods = ["lead", { name = "dve", weights = ["dve.safetensors", "default"] }]
 
       exclude = [{ method = "dve", seed = [1, 2] }]
+
+    Weights are files, "default", { shipped = "PRESET" } or { like = "FILE" }, which is
+    the network of a file without its weights. docs/cluster.md has more.
 
     Examples:
 
@@ -152,7 +155,6 @@ def _print_status(grid: Path | None, runs: Path, device: str, json_output: bool)
     from bench.record_index import read_index
     from bench.sweep_notice import read_drivers
 
-    sweeps = read_drivers(runs)
     plan = None
     if grid is not None:
         from bench.grid import read_grid
@@ -164,6 +166,7 @@ def _print_status(grid: Path | None, runs: Path, device: str, json_output: bool)
         plan = plan_sweep(requests, Identities(Progress.silent(), elsewhere=True))
     index = read_index(runs)
     failed = sum(entry.status == "failed" for entry in index.values())
+    sweeps = read_drivers(runs)  # last: they go on while the plan is made
     if json_output:
         content = {
             "records": len(index) - failed,

@@ -51,7 +51,7 @@ class _LiveView(View):
 
     def changed(self, state: SweepState, news: str = "") -> None:
         if news:
-            self._live.console.print(escape(news), style="red", highlight=False)
+            self._live.console.print(Text(news, "red"), highlight=False)
         self.tick(state)
 
     def tick(self, state: SweepState) -> None:
@@ -81,7 +81,7 @@ class _PlainView(View):
 
 
 def _drawn(state: SweepState) -> Group:
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = Table(box=None, pad_edge=False, show_header=False, expand=True)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column(no_wrap=True, justify="right")
@@ -90,5 +90,6 @@ def _drawn(state: SweepState) -> Group:
         table.add_row(where, escape(label), duration(now - since))
     more = len(state.running) - _SHOWN
     rows = [table] if more <= 0 else [table, Text(f"and {more} more")]
-    bar = ProgressBar(total=max(1, state.total), completed=state.finished, width=40)
-    return Group(Text(summary(state)), bar, *rows)
+    head = Table.grid(padding=(0, 1))  # a bar alone does not end its line
+    head.add_row(ProgressBar(total=max(1, state.total), completed=state.finished, width=20), summary(state))
+    return Group(head, *rows)

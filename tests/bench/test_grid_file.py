@@ -92,7 +92,7 @@ BASE = 'protocols = ["matching"]\nmethods = ["lead"]\n'
         (BASE + "datasets = [{ name = 'coco:f', option = {} }]", "Did you mean 'options'"),
         ('protocols = ["matchin"]\nmethods = ["lead"]', "Did you mean 'matching'"),
         ('protocols = ["matching"]\nmethods = ["leed"]', "Did you mean 'lead'"),
-        ('protocols = ["matching"]\nmethods = [{ name = "lead", variants = ["x"] }]', "no preset 'x'"),
+        ('protocols = ["matching"]\nmethods = [{ name = "lead", variants = ["x"] }]', "no variant 'x'"),
         (
             'protocols = ["matching"]\nmethods = [{ name = "lead", weights = [{ shiped = "a" }] }]',
             "'shipped'",

@@ -19,7 +19,7 @@ from bench.record_index import read_index
 from bench.run_request import RunRequest
 from bench.runner import run
 from bench.shard import Shard
-from bench.sweep_plan import SweepPlan, plan_sweep
+from bench.sweep_plan import SweepPlan, label_of, plan_sweep
 from tests.bench.trivial_cells import trivial_request
 from tests.bench.world import UNTRAINED_TINY_NETWORK, write_faces
 
@@ -151,3 +151,18 @@ def test_a_plan_of_many_finished_cells_is_quick(trivial: RunRequest) -> None:
     took = time.process_time() - started
     assert plan.counts == {"done": 9_900, "to do": 100}
     assert took < 1.0
+
+
+def test_a_label_names_a_cell_in_few_words() -> None:
+    request = RunRequest(
+        "lead",
+        "fewshot",
+        dataset=DatasetRequest("coco:/somewhere/far/faces"),
+        checkpoint=Path("a/b/weights.safetensors"),
+        protocol_options=("draws=5",),
+        seed=3,
+    )
+    assert label_of(request) == "lead · b/weights.safetensors · fewshot · draws=5 · coco:faces · seed 3"
+    assert label_of(replace(request, checkpoint=None, weights="shipped-faces"), reads_images=False) == (
+        "lead · shipped-faces · fewshot · draws=5 · seed 3"
+    )

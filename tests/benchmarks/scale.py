@@ -153,27 +153,30 @@ def scaled(seeds: int, found: Sequence[Job]) -> dict[str, str]:
 
 
 def saturation(per_seed: dict[int, list[Job]]) -> str:
-    found = per_seed[SEEDS[-1]]
-    seconds = {job.name: GPU.seconds(job) for job in found}
-    chains = longest_chains(found, seconds)
-    first = max(chains, key=lambda name: chains[name])
-    after = [job for job in found if first in job.after]
-    last = max(after, key=lambda job: chains[job.name])
+    row = longest_row(per_seed[SEEDS[-1]])
+    steps = ", ".join(
+        f"{job.kind}{f' (`{job.name}`)' if job.kind == 'pre-training' else ''} {hours(GPU.seconds(job))} h"
+        for job in row
+    )
+    whole = sum(map(GPU.seconds, row))
     ends = ", ".join(
-        f"{sum(map(GPU.seconds, jobs_)) / longest(jobs_):.0f} for {seeds} seed{'s' if seeds > 1 else ''}"
-        for seeds, jobs_ in per_seed.items()
+        f"{sum(map(GPU.seconds, found)) / whole:.0f} GPUs for {seeds} seed{'s' if seeds > 1 else ''}"
+        for seeds, found in per_seed.items()
     )
     return (
-        f"No number of GPUs makes it shorter than {hours(chains[first])} hours, the longest row of jobs that wait for "
-        f"one another: the training `{first}` ({hours(seconds[first])} h), then {last.kind} of its weights and what "
-        f"follows ({hours(chains[last.name])} h). So it saturates at {ends} (GPU hours over those of that row). More "
-        "seeds use more GPUs; beyond that, a training has to be spread over several GPUs, or a few-shot run cut "
-        "into one for each count and draw.\n"
+        f"No number of GPUs makes it shorter than {hours(whole)} hours, the longest row of jobs that wait for one "
+        f"another: {steps}. So it saturates at about {ends}. More seeds use more GPUs; to be done sooner, a training "
+        "has to be spread over several GPUs, and a few-shot run cut into one for each count of annotations.\n"
     )
 
 
-def longest(found: Sequence[Job]) -> float:
-    return max(longest_chains(found, {job.name: GPU.seconds(job) for job in found}).values())
+def longest_row(found: Sequence[Job]) -> list[Job]:
+    """Jobs that wait for one another, and take longest together."""
+    chains = longest_chains(found, {job.name: GPU.seconds(job) for job in found})
+    row = [max(found, key=lambda job: chains[job.name])]
+    while after := [job for job in found if row[-1].name in job.after]:
+        row.append(max(after, key=lambda job: chains[job.name]))
+    return row
 
 
 def halved(found: Sequence[Job]) -> list[dict[str, str]]:
@@ -220,8 +223,8 @@ def overhead(measured: dict[str, Any]) -> str:
         f"{info['cells']:,} cells, 99 % of which are done, takes {planned['stats']['median']:.1f} s, and "
         f"{info['seconds without an index']:.0f} s the first time, when every record is read. A cell that does nothing "
         f"takes {cells['milliseconds']:.1f} ms of a local sweep with one worker, and {cells['milliseconds alone']:.1f} "
-        "ms without an engine, most of which is writing its record to the disk for good. So plans and records are "
-        "nowhere near where this saturates: one driver could feed thousands of GPUs with jobs of minutes.\n"
+        "ms one after the other in one process: the engine adds no more than the noise of the machine. So plans and "
+        "records are nowhere near where this saturates: one driver could feed thousands of GPUs with jobs of minutes.\n"
     )
 
 
