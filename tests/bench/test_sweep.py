@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.engines import Limits
+from bench.engines import CellQueue, Engine, Limits, Outcome, Watcher
 from bench.engines.local import LocalEngine, visible_gpus, worker_environment
 from bench.errors import BenchError
 from bench.files import UnwritableError
@@ -32,12 +31,28 @@ def trivial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRequest:
     return trivial_request(tmp_path, monkeypatch)
 
 
-def swept(
-    requests: list[RunRequest], limits: Limits | None = None, jobs: int = 1, **changes: Any
-) -> SweepState:
+def swept(requests: list[RunRequest], limits: Limits | None = None, jobs: int = 1) -> SweepState:
     identities = Identities(QUIET)
     engine = LocalEngine(jobs, limits or Limits(), requests[0].runs.parent / "logs")
-    return run_sweep(plan_sweep(requests, identities), engine, identities, **changes)
+    return run_sweep(plan_sweep(requests, identities), engine, identities)
+
+
+class InlineEngine(Engine):
+    """Runs cells in this process."""
+
+    places = 1
+
+    def run(self, cells: CellQueue, watcher: Watcher) -> None:
+        while (cell := cells.take_unfinished(watcher)) is not None:
+            watcher.started(cell, "here")
+            try:
+                result = run(cell.request, QUIET)
+                outcome = Outcome("ok", record=result.record.id, reused=result.reused)
+            except ValueError as error:
+                outcome = Outcome("failed", str(error))
+            assert cells.settle(cell, outcome)
+            watcher.finished(cell, outcome)
+            watcher.tick()
 
 
 def with_fault(request: RunRequest, fault: str, *more: str) -> RunRequest:
@@ -127,8 +142,9 @@ def test_a_full_disk_stops_the_sweep_and_loses_nothing(trivial: RunRequest, tmp_
 
 def test_too_many_failures_stop_a_sweep(trivial: RunRequest) -> None:
     requests = [replace(with_fault(trivial, "raise"), seed=seed) for seed in range(9)]
+    identities = Identities(QUIET)
     with pytest.raises(TooManyFailuresError, match="2 cells failed"):
-        swept(requests, max_failures=1)
+        run_sweep(plan_sweep(requests, identities), InlineEngine(), identities, max_failures=1)
     assert len(records(trivial.runs)) == 2
 
 
@@ -140,9 +156,8 @@ def test_requests_with_keys_give_records_or_reasons(trivial: RunRequest) -> None
         "raises": with_fault(trivial, "raise"),
         "impossible": replace(trivial, protocol_options=("falt=raise",)),
     }
-    engine = LocalEngine(1, Limits(), trivial.runs.parent / "logs")
     plans: list[SweepPlan] = []
-    found = sweep_keyed(dict(wanted), engine, Identities(QUIET), plans.append, QUIET.say)
+    found = sweep_keyed(dict(wanted), InlineEngine(), Identities(QUIET), plans.append, QUIET.say)
     assert plans[0].counts == {"to do": 2, "repeated": 1, "cannot run": 1}
     assert isinstance(found["ok"], RunRecord)
     assert found["equal"] == found["ok"]

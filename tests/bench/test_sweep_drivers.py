@@ -19,6 +19,7 @@ def trivial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRequest:
     return trivial_request(tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_and_started_again(trivial: RunRequest, tmp_path: Path) -> None:
     driver = started(tmp_path, 0.3)
     wait_for_records(trivial.runs, 2)

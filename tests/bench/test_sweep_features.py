@@ -27,7 +27,7 @@ TRAIN, TEST = 16, 8
 
 @pytest.fixture
 def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRequest:
-    """Of a network that notes each batch that it reads, for 50 ms an image, and of a cache that is empty."""
+    """Of a network that notes each batch that it reads, for 20 ms an image, and of a cache that is empty."""
     trivial = trivial_request(tmp_path, monkeypatch)
     monkeypatch.setenv("BENCH_FEATURE_CACHE_LIMIT", "1GB")
     monkeypatch.setenv("COUNTED_LOG", str(tmp_path / "counted"))

@@ -44,7 +44,7 @@ class Counted(FeatureExtractor):
     def forward(self, images: Tensor) -> FeatureMap:
         with open(os.environ["COUNTED_LOG"], "a") as log:
             print(len(images), file=log)
-        time.sleep(0.05 * len(images))
+        time.sleep(0.02 * len(images))
         return FeatureMap((self.layer(images),), images.shape[-2:], images.shape[-2:], "joint")
 
 
