@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.tables import all_tables
+from bench.tables import Table, all_tables
 from tests.benchmarks.scale_time import (
     GPU,
     Job,
@@ -52,8 +53,8 @@ than DVE's, warps, image decoding and checkpoints are not counted. Images for pr
 """
 
 _MEASURED = """\
-Evaluation, on one core of an AMD EPYC (docs/performance.md): networks at 72 GFLOP/s (ResNet-50), products of regressors
-at 62 ps (4 FLOP), 3.4 ns a cell of a soft-argmax. Pre-training, from the times of the weights that ship (bfloat16, 2
+Evaluation, on one core of an AMD EPYC: networks at 72 GFLOP/s (48 images of 96 pixels a second through ResNet-50), and
+from docs/performance.md products of regressors at 62 ps (4 FLOP), 3.4 ns a cell of a soft-argmax. Pre-training, from the times of the weights that ship (bfloat16, 2
 cores that other work shared):
 """
 
@@ -72,7 +73,7 @@ def main() -> None:
     print(_INTRODUCTION)
     print("## What there is\n")
     print(table(papers(found)) + "\n")
-    print(_COUNTED.format(images=images))
+    print(filled(_COUNTED.format(images=images)))
     print("## Unit costs\n")
     print(_MEASURED)
     print(table([shipped_row(one) for one in measured_trainings()]) + "\n")
@@ -81,19 +82,23 @@ def main() -> None:
     print(table(by_kind(per_seed[1])) + "\n")
     print("## On 1, 8 and 64 GPUs\n")
     print(table([scaled(seeds, per_seed[seeds]) for seeds in SEEDS]) + "\n")
-    print(saturation(per_seed))
+    print(filled(saturation(per_seed)))
     print("## If the assumptions are wrong\n")
     print(f"Hours for {SEEDS[-1]} seeds, with one rate at a time at half of what is assumed.\n")
     print(table(halved(per_seed[SEEDS[-1]])) + "\n")
     print("## Features\n")
-    print(features(found))
+    print(filled(features(found)))
     if len(sys.argv) > 1:
         print("## The sweep itself\n")
-        print(overhead(json.loads(Path(sys.argv[1]).read_text())))
+        print(filled(overhead(json.loads(Path(sys.argv[1]).read_text()))))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     return str(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
+
+
+def filled(text: str) -> str:
+    return textwrap.fill(text, 120, break_on_hyphens=False) + "\n"
 
 
 def papers(found: Sequence[Run]) -> list[dict[str, str]]:
@@ -101,14 +106,20 @@ def papers(found: Sequence[Run]) -> list[dict[str, str]]:
     for paper in dict.fromkeys(one.name.partition(":")[0] for one in every):
         own = [one for one in every if one.name.startswith(f"{paper}:")]
         part = [run for run in found if paper in run.papers]
-        rows.append(_row(paper, len(own), sum(len(one.cells) for one in own), part))
-    cells = sum(len(one.cells) for one in every)
-    return [*rows, _row("all, shared ones once", len(every), cells, found)]
+        rows.append(_row(paper, own, part))
+    return [*rows, _row("all, shared ones once", every, found)]
 
 
-def _row(name: str, tables: int, cells: int, part: Sequence[Run]) -> dict[str, str]:
+def _row(name: str, tables: Sequence[Table], part: Sequence[Run]) -> dict[str, str]:
     trained = {one.name for run in part if run.weights for one in run.weights.chain}
-    counts = {"tables": tables, "numbers": cells, "different runs": len(part), "trainings": len(trained)}
+    cells = [cell for one in tables for cell in one.cells]
+    counts = {
+        "tables": len(tables),
+        "numbers": len(cells),
+        "of our methods": sum(cell.run is not None for cell in cells),
+        "different runs": len(part),
+        "trainings": len(trained),
+    }
     return {"paper": name} | {key: str(count) for key, count in counts.items()}
 
 
