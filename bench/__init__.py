@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bench.report import Runs as Runs
     from bench.samples import Ratio as Ratio
     from bench.samples import Samples as Samples
+    from bench.sharing import share as share
+    from bench.sharing import share_mean as share_mean
     from bench.store import RunStore as RunStore
     from bench.surfaces import HasSurface as HasSurface
     from bench.surfaces import SurfaceMap as SurfaceMap
@@ -82,6 +84,8 @@ _HOME = {
     "RunRecord": "record",
     "Runs": "report",
     "RunStore": "store",
+    "share": "sharing",
+    "share_mean": "sharing",
     "Sample": "landmarks",
     "Samples": "samples",
     "Stage": "training",
@@ -129,6 +133,8 @@ __all__ = [
     "__version__",
     "dense_correspondences",
     "run_stage",
+    "share",
+    "share_mean",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Whether the C library gives the large buffers that are freed back to the kernel, or keeps them.
+"""What becomes of memory that was freed: large buffers in the C library, cycles of objects in Python.
 
 glibc returns every freed tensor above some megabytes to the kernel and faults its pages in again at the next step;
 on virtual machines that costs more than the arithmetic of a small network. Measured effects are in the benchmarks.
@@ -7,7 +7,10 @@ on virtual machines that costs more than the arithmetic of a small network. Meas
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _SMALLEST_RETURNED = 64 * 1024
@@ -25,6 +28,18 @@ def return_heap() -> bool:
     Slow; for measuring, in a process of its own. Returns whether it did.
     """
     return _set((_M_MMAP_THRESHOLD, _SMALLEST_RETURNED), (_M_TRIM_THRESHOLD, 0))
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Thousands of records and rows make no cycles; looking for some takes longer than reading them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _set(*settings: tuple[int, int]) -> bool:

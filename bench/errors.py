@@ -33,3 +33,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {' or '.join(repr(n) for n in near)}? Known: {listing}."
     return f"Known: {listing}."
+
+
+class ToldElsewhereError(BenchError):
+    """This process stops because another one of the same training has, which tells the user why."""
+
+    def __init__(self) -> None:
+        super().__init__("another process of this training has stopped, and said why")

@@ -32,7 +32,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench import registry
-from bench.collector import no_garbage_collection
+from bench.allocator import no_garbage_collection
 from bench.errors import BenchError, did_you_mean
 from bench.loading import Preprocessing, named_preprocessing
 from bench.opening import DatasetRequest, load_method

@@ -105,6 +105,7 @@ class PretrainJob:
         provenance: What the weights file will say about its origin (data set, fingerprint, preset, command).
         snapshot_every: Also write weights every so many steps (0: only at the end), for learning curves.
         tensorboard: Write TensorBoard events beside log.csv.
+        accumulate: Parts that a batch is computed in, one after another, before a step is taken.
         on_checkpoint: To be called whenever the state of the training has been saved.
     """
 
@@ -119,6 +120,7 @@ class PretrainJob:
     precision: str = "float32"
     snapshot_every: int = 0
     checkpoint_seconds: float = 60.0
+    accumulate: int = 1
     tensorboard: bool = False
     initial: Weights | None = None
     annotations: Annotations | None = None

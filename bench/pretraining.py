@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from bench import __version__
+from bench.accelerate_settings import require_no_other_settings
 from bench.allocator import retain_heap
+from bench.distributed import Team, team_of
 from bench.errors import BenchError, did_you_mean
 from bench.files import require_writable, write_atomically
 from bench.image_cache import ImageCache
@@ -24,13 +26,12 @@ from bench.method import Annotations, Method, PretrainJob
 from bench.opening import (
     DatasetRequest,
     OpenedDataset,
-    choose_device,
     load_method,
     open_dataset,
     preset_of,
     resolve_options,
 )
-from bench.precision import forbid_tf32
+from bench.precision import choose_precision, forbid_tf32
 from bench.progress import Progress
 from bench.record import content_hash
 from bench.seeds import torch_generator
@@ -49,6 +50,8 @@ class PretrainRequest:
         initial: Weights to start from: fine-tuning. Their architecture is the job's.
         splits: Splits whose images are used; None: the data set's own choice (never its test split).
         share: Part of their images that is used, drawn by the seed; a smaller share is part of a larger one.
+        accumulate: Parts that a batch is computed in, one after another; batch norm, and what the loss contrasts, see a
+            part.
         output: Folder of weights, checkpoints and log; None: named after the job, under ``checkpoints``.
     """
 
@@ -65,6 +68,7 @@ class PretrainRequest:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
+    accumulate: int = 1
     snapshot_every: int = 0
     tensorboard: bool = False
     workers: int = 0
@@ -73,12 +77,19 @@ class PretrainRequest:
 def pretrain(request: PretrainRequest, progress: Progress) -> Path:
     """Train, or continue, or find the finished weights of the same job.
 
+    Processes that a launcher has started (``bench.distributed``) train together; the first of them speaks and writes.
+
     Returns:
         The weights file.
 
     Raises:
         BenchError: for any name, option, image or folder that cannot work, before the training starts.
     """
+    with team_of(request.device) as team:
+        return _pretrain(request, progress if team.is_main else Progress.silent(), team)
+
+
+def _pretrain(request: PretrainRequest, progress: Progress, team: Team) -> Path:
     retain_heap()
     forbid_tf32()
     method = load_method(request.method)
@@ -91,8 +102,12 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         )
     initial = read_weights(request.initial, method=method.name) if request.initial else None
     options, recipe = resolve_job(method, request, initial)
-    device = choose_device(request.device)
-    precision = _precision(request, device)
+    device = team.device
+    # The paper's preset trains as the paper did, in single precision.
+    precision = choose_precision(request.precision, device, faithful=request.preset == "paper")
+    require_no_other_settings(precision)
+    if request.accumulate < 1:
+        raise BenchError(f"a batch cannot be computed in {request.accumulate} parts, expected 1 or more")
     if request.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise BenchError(
             "--tensorboard needs the package 'tensorboard'", hint="Install landmark-bench[logging]."
@@ -113,16 +128,18 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
         identity["initial"] = initial.sha256
     if request.share != 1:
         identity["share"] = request.share
+    if request.accumulate != 1:
+        identity["accumulate"] = request.accumulate
+    team.require_same("pre-training job", identity)
     where = re.sub(r"\W+", "-", name)
     called = "-".join(part for part in (method.name, request.preset, request.variant) if part)
     output = request.output or Path("checkpoints", f"{called}-{where}-{content_hash(identity)[:8]}")
-    require_writable(output)
-    with _only_process(output):
-        _claim(output, identity)
-        weights = output / "weights.safetensors"
-        if weights.is_file():
+    weights = output / "weights.safetensors"
+    with _only_training(output) if team.is_main else nullcontext():
+        if team.from_main(lambda: _is_finished(output, identity)):
             progress.say(f"finished weights of this very job are there: {weights}")
             return weights
+        # Where images are kept, one process decodes them while the others wait for the cache's lock.
         preprocessing, cache = Preprocessing(image_size=recipe.image_size), ImageCache.from_environment()
         loaded = [
             load_split(part, preprocessing, workers=request.workers, progress=progress, cache=cache)
@@ -153,6 +170,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             "precision": precision,
             "bench": __version__,
             **({"share": request.share} if request.share != 1 else {}),
+            **({"accumulate": request.accumulate} if request.accumulate != 1 else {}),
         }
         if images.shape[0] < 2:
             raise BenchError(f"pre-training needs at least 2 images, got {images.shape[0]}")
@@ -160,7 +178,8 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
             f"pre-training [bold]{method.name}[/bold] ({called.removeprefix(method.name + '-')}) on "
             f"{len(images)} images of {name}, output in {output}"
         )
-        with CostMeter(output, repeating_command(request, precision), device) as meter:
+        command = repeating_command(request, precision)
+        with CostMeter(output, command, device, team.place) as meter:
             return method.pretrain(
                 PretrainJob(
                     images=images,
@@ -174,6 +193,7 @@ def pretrain(request: PretrainRequest, progress: Progress) -> Path:
                     precision=precision,
                     snapshot_every=request.snapshot_every,
                     tensorboard=request.tensorboard,
+                    accumulate=request.accumulate,
                     initial=initial,
                     annotations=annotations,
                     on_checkpoint=meter.write,
@@ -231,36 +251,12 @@ def shared_images(count: int, share: float, seed: int) -> torch.Tensor:
     return order[: round(share * count)].sort().values
 
 
-def _precision(request: PretrainRequest, device: torch.device) -> str:
-    known = ("auto", "float32", "bfloat16")
-    if request.precision not in known:
-        raise BenchError(
-            f"no precision is called {request.precision!r}", hint=f"Use one of {', '.join(known)}."
-        )
-    if request.precision == "auto":
-        # The paper's preset trains as the paper did, in single precision.
-        return "bfloat16" if request.preset != "paper" and _computes_in_bfloat16(device) else "float32"
-    return request.precision
-
-
-def _computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether half precision is faster there: in hardware, not emulated."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    # What torch itself asks before it takes its bfloat16 kernels; older versions lack the question.
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe and probe())
-
-
-def _claim(output: Path, identity: dict[str, Any]) -> None:
-    """Make sure that a folder holds one job only."""
+def _is_finished(output: Path, identity: dict[str, Any]) -> bool:
+    """Whether the weights of this very job are there; the folder becomes that of this job, and of no other."""
     path = output / _JOB_FILE
     text = json.dumps(identity, indent=2, sort_keys=True)
     if not path.exists():
         write_atomically(path, text)
-        return
     try:
         found = json.loads(path.read_text())
     except ValueError:
@@ -272,10 +268,12 @@ def _claim(output: Path, identity: dict[str, Any]) -> None:
             f"{output} holds another pre-training job (it differs in {', '.join(changed)})",
             hint="Give another --output, or remove that folder.",
         )
+    return (output / "weights.safetensors").is_file()
 
 
 @contextmanager
-def _only_process(output: Path) -> Iterator[None]:
+def _only_training(output: Path) -> Iterator[None]:
+    require_writable(output)
     lock = FileLock(output / ".lock", timeout=0)
     try:
         lock.acquire()

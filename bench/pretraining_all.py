@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import registry
+from bench.distributed import Place
 from bench.errors import BenchError, did_you_mean
 from bench.method import Method
 from bench.opening import load_method
@@ -30,6 +31,11 @@ def pretrain_all(request: PretrainRequest, progress: Progress) -> list[Path]:
             where trainings failed; says which, and why.
     """
     _require_for_all(request)
+    if Place.from_environment().size > 1:
+        raise BenchError(
+            "--all trains in one process, and a launcher has started several",
+            hint="Launch the methods one after another, each with --method.",
+        )
     methods = _methods(progress)
     chosen = [method.name for method in methods if request.preset in method.presets]
     if not chosen:

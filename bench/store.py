@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench.collector import no_garbage_collection
+from bench.allocator import no_garbage_collection
 from bench.errors import BenchError, did_you_mean
 from bench.files import UnwritableError, write_atomically
 from bench.record import RunRecord

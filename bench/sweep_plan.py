@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.collector import no_garbage_collection
+from bench.allocator import no_garbage_collection
 from bench.engines import Cell
 from bench.errors import BenchError
 from bench.identity import Identities

@@ -2,32 +2,32 @@
 
 A training consists of stages. A stage is deterministic: the order of the images is drawn per epoch and every
 random choice of a step is seeded by the step, so a run that was killed and started again gives the weights of an
-undisturbed one.
+undisturbed one. Neither depends on the number of processes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from bench.checkpoint import load_state, save_state
+from bench.distributed import process_count, process_rank
 from bench.errors import BenchError
 from bench.features import FeatureExtractor
-from bench.files import write_atomically
 from bench.method import Annotations, PretrainJob
+from bench.precision import autocast, gradient_scaler
 from bench.seeds import derive_seed, seeded_initialisation, torch_generator
+from bench.sharing import add_gradients, copy_from_main, gathered_numbers, noticed_sharing
+from bench.training_record import Keeper
 from bench.weights import load_into, save_weights
 
 
@@ -86,9 +86,11 @@ def initial_network(job: PretrainJob, build: Callable[[Any], FeatureExtractor]) 
 def export_weights(
     job: PretrainJob, method: str, network: nn.Module, stage: str
 ) -> Callable[[Path, int], None]:
-    """A stage's ``export``: writes the network with what produced it."""
+    """A stage's ``export``: writes the network with what produced it; of several processes, the first one does."""
 
     def export(path: Path, step: int) -> None:
+        if process_rank() > 0:
+            return
         provenance = {**job.provenance, "stage": stage, "step": step}
         save_weights(
             path, network, method=method, options=job.options.model_dump(mode="json"), provenance=provenance
@@ -105,56 +107,101 @@ def steps_for(epochs: int, images: int, batch_size: int) -> int:
 def run_stage(job: PretrainJob, stage: Stage) -> None:
     """Run a stage to its end, from its last checkpoint where there is one.
 
+    Several processes (``bench.distributed``) run it together; what a step computes does not depend on how many.
+
     Raises:
-        BenchError: where the loss is no longer finite.
+        BenchError: where the loss is no longer finite, or processes cannot share the work.
     """
-    path = job.output / f"{stage.name}.state.safetensors"
-    found = load_state(path, stage.modules, stage.optimiser)
-    step = int(found["step"]) if found else 0
-    log = _Log(job, stage.name, kept_steps=step)
-    if step == 0 and job.snapshot_every:
-        stage.export(_snapshot(job, stage, 0), 0)
-    last_saved = time.monotonic()
+    scaler = gradient_scaler(job.device, job.precision)
+    keeper = Keeper(job, stage, scaler)
+    step = keeper.first_step
+    _start_together(job, stage, step)
     order = _Order(job, stage)
     with (
         _interrupts_between_steps() as interrupted,
         job.progress.task(stage.name, stage.steps, done=step) as task,
     ):
         while step < stage.steps:
-            values = _one_step(job, stage, order.batch(step), step)
+            values, stopping = _one_step(job, stage, scaler, order.batch(step), step, interrupted)
             step += 1
             stage.after_step(step)
-            log.add(step, values)
+            keeper.add(step, values)
             task.advance(status=f"loss {values['loss']:.4f}")
-            if job.snapshot_every and step % job.snapshot_every == 0:
-                stage.export(_snapshot(job, stage, step), step)
-            due = time.monotonic() - last_saved > job.checkpoint_seconds
-            if step == stage.steps or due or interrupted():
-                _save(path, stage, step, log)
-                job.on_checkpoint()
-                last_saved = time.monotonic()
-            if interrupted():
+            stopping = stopping or (process_count() == 1 and interrupted())
+            if stopping or step == stage.steps:
+                keeper.save(step)
+            else:
+                keeper.save_if_due(step)
+            if stopping:
+                # A launcher ends all processes once one is gone, so all wait for the file.
+                gathered_numbers(step, job.device)
                 raise KeyboardInterrupt
 
 
-def _one_step(job: PretrainJob, stage: Stage, indices: Tensor, step: int) -> dict[str, float]:
+def _start_together(job: PretrainJob, stage: Stage, step: int) -> None:
+    """Make sure that all processes start at the same step from the same weights."""
+    if process_count() == 1:
+        return
+    steps = gathered_numbers(step, job.device)
+    if len(set(steps)) > 1:
+        raise BenchError(
+            f"the processes found different checkpoints of stage {stage.name!r}: of steps {steps}",
+            hint=f"{job.output} must be one folder that all hosts see.",
+        )
+    copy_from_main(stage.modules.values())
+
+
+def _one_step(
+    job: PretrainJob,
+    stage: Stage,
+    scaler: GradScaler,
+    indices: Tensor,
+    step: int,
+    interrupted: Callable[[], bool],
+) -> tuple[dict[str, float], bool]:
+    """The values to be logged, and whether any of several processes was interrupted."""
     rate = stage.learning_rate(step)
     for group in stage.optimiser.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
-    batch = _batch(job, indices)
-    generator = torch_generator(job.seed, stage.name, "step", step)
-    with _precision(job):
-        losses = stage.losses(batch, generator)
-    value = losses["loss"]
-    if not torch.isfinite(value):
-        raise BenchError(
-            f"stage {stage.name!r} diverged: the loss is {value.item()} at step {step + 1}",
-            hint="Lower the learning rate, or look at log.csv in the output folder.",
-        )
     stage.optimiser.zero_grad(set_to_none=True)
-    value.backward()
-    stage.optimiser.step()
-    return {"learning_rate": rate, **{name: loss.item() for name, loss in losses.items()}}
+    values: dict[str, float] = {}
+    parts = _parts(job, stage, indices)
+    for number, part in enumerate(parts):
+        purpose = ("step", step) if len(parts) == 1 else ("step", step, "part", number)
+        generator = torch_generator(job.seed, stage.name, *purpose)
+        with autocast(job.device, job.precision), noticed_sharing(f"stage {stage.name!r}"):
+            losses = stage.losses(_batch(job, part), generator)
+        value = losses["loss"]
+        if not torch.isfinite(value):
+            raise BenchError(
+                f"stage {stage.name!r} diverged: the loss is {value.item()} at step {step + 1}",
+                hint="Lower the learning rate, or look at log.csv in the output folder.",
+            )
+        weight = len(part) / len(indices)
+        # Each process differentiates its share of the loss: see bench.sharing.
+        scaler.scale(value * (weight / process_count())).backward()
+        for name, loss in losses.items():
+            values[name] = values.get(name, 0.0) + weight * loss.item()
+    stopping = False
+    if process_count() > 1:
+        trained = [p for group in stage.optimiser.param_groups for p in group["params"]]
+        stopping = add_gradients(trained, interrupted())
+    scaler.step(stage.optimiser)
+    scaler.update()
+    return {"learning_rate": rate, **values}, stopping
+
+
+def _parts(job: PretrainJob, stage: Stage, indices: Tensor) -> Sequence[Tensor]:
+    """The batch, in as many parts as are computed one after another."""
+    if job.accumulate == 1:
+        return [indices]
+    if len(indices) < 2 * job.accumulate:
+        raise BenchError(
+            f"a batch of {len(indices)} images of stage {stage.name!r} cannot be computed in {job.accumulate} parts: "
+            "each needs 2 or more",
+            hint="Lower --accumulate, or raise the batch size.",
+        )
+    return indices.tensor_split(job.accumulate)
 
 
 def _batch(job: PretrainJob, indices: Tensor) -> Batch:
@@ -186,12 +233,6 @@ def _interrupts_between_steps() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _precision(job: PretrainJob) -> contextlib.AbstractContextManager[object]:
-    if job.precision == "bfloat16":
-        return torch.autocast(job.device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
 class _Order:
     """Which images a step sees: every epoch is a new permutation, seeded by its number."""
 
@@ -211,52 +252,3 @@ class _Order:
             generator = torch_generator(self._seed, "epoch", epoch)
             self._permutation, self._epoch = torch.randperm(self._count, generator=generator), epoch
         return self._permutation[position * self._size : (position + 1) * self._size]
-
-
-class _Log:
-    """log.csv, one row per step, and TensorBoard events where asked.
-
-    What was logged after the last checkpoint is dropped when a run is resumed.
-    """
-
-    def __init__(self, job: PretrainJob, stage: str, kept_steps: int) -> None:
-        self._path, self._stage = job.output / "log.csv", stage
-        rows: list[dict[str, str]] = []
-        if self._path.is_file():
-            with self._path.open(newline="") as stream:
-                rows = list(csv.DictReader(stream))
-        self._rows = [r for r in rows if r["stage"] != stage or int(r["step"]) <= kept_steps]
-        self._events = None
-        if job.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional, and slow to import
-
-            folder = job.output / "tensorboard" / stage
-            self._events = SummaryWriter(str(folder), purge_step=kept_steps + 1)
-
-    def add(self, step: int, values: dict[str, float]) -> None:
-        self._rows.append(
-            {"stage": self._stage, "step": str(step), **{k: repr(v) for k, v in values.items()}}
-        )
-        if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
-
-    def write(self) -> None:
-        columns = list(dict.fromkeys(name for row in self._rows for name in row))
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        write_atomically(self._path, buffer.getvalue())
-        if self._events is not None:
-            self._events.flush()
-
-
-def _save(path: Path, stage: Stage, step: int, log: _Log) -> None:
-    # The log goes first: rows beyond the checkpoint are dropped at resumption, missing ones could not be made.
-    log.write()
-    save_state(path, stage.modules, stage.optimiser, {"step": step})
-
-
-def _snapshot(job: PretrainJob, stage: Stage, step: int) -> Path:
-    return job.output / "snapshots" / f"{stage.name}-{step:06d}.safetensors"

@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench import __version__
+from bench.distributed import Place
 from bench.errors import BenchError
 from bench.files import write_atomically
 from bench.provenance import device_name, git_state, sanitised, sources_sha256
@@ -70,13 +71,21 @@ class TrainingCost(BaseModel):
 
 
 class CostMeter:
-    """Measures one sitting, which begins now, and adds it to those before it when it ends, however it ends."""
+    """Measures one sitting, which begins now, and adds it to those before it when it ends, however it ends.
 
-    def __init__(self, output: Path, command: Sequence[str], device: torch.device) -> None:
+    Of several processes the first one writes it down.
+    """
+
+    def __init__(
+        self, output: Path, command: Sequence[str], device: torch.device, place: Place | None = None
+    ) -> None:
+        self._place = place or Place()
         self._path = output / COST_FILE
         self._before = read_cost(output).sittings if self._path.exists() else ()
         self._command = shlex.join(sanitised(command))
-        self._device, self._git, self._sources = device_name(device), git_state(), sources_sha256()
+        count = self._place.size
+        self._device = device_name(device) if count == 1 else f"{count} processes on {device_name(device)}"
+        self._git, self._sources = git_state(), sources_sha256()
         self._date, self._started = datetime.datetime.now(datetime.UTC), time.monotonic()
 
     def __enter__(self) -> CostMeter:
@@ -86,6 +95,8 @@ class CostMeter:
         self.write()
 
     def write(self) -> None:
+        if not self._place.is_main:
+            return
         sitting = Sitting(
             started=self._date.replace(microsecond=0),
             seconds=round(time.monotonic() - self._started, 3),
@@ -129,4 +140,6 @@ def repeating_command(request: PretrainRequest, precision: str) -> list[str]:
     words += [word for flag, values in several.items() for value in values for word in (flag, value)]
     if request.share != 1:
         words += ["--share", f"{request.share:g}"]
+    if request.accumulate != 1:
+        words += ["--accumulate", str(request.accumulate)]
     return ["bench", "pretrain", *words, "--seed", str(request.seed), "--precision", precision]

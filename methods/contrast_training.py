@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from bench.method import PretrainJob
 from bench.seeds import seeded_initialisation
+from bench.sharing import share_groups, share_mean
 from bench.training import Batch, Stage, export_weights, steps_for
 from methods.contrast_network import EMBEDDING, ContrastNetwork
 from methods.contrast_recipe import (
@@ -79,7 +80,7 @@ class _Embedding(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         # At least two images a group, below which batch norm has no statistics of its deepest maps.
         groups = max(1, min(self.groups, len(images) // 2))
-        return torch.cat([self._embed(part) for part in images.tensor_split(groups)]).float()
+        return torch.cat(share_groups(self._embed, images.tensor_split(groups), self)).float()
 
     def _embed(self, images: Tensor) -> Tensor:
         head = self.hidden_head or self.encoder.fc
@@ -146,14 +147,15 @@ def stage_two(job: PretrainJob, network: ContrastNetwork) -> Stage:
 
     def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         view = random_view if recipe.stage2_augmentation else plain_view
-        images = view(batch.images, recipe, generator)
+        return {"loss": share_mean(distances, view(batch.images, recipe, generator))}
+
+    def distances(images: Tensor) -> Tensor:
         side = images.shape[-1] // PROJECTOR_STRIDE
         with torch.no_grad():
             hypercolumn = network.hypercolumn(images).defined_at((side, side))
         with torch.autocast(images.device.type, enabled=False):  # a soft-max over hundreds of cells follows
             maps = projector(hypercolumn.to(dtype=torch.float32))
-        loss = equivariant_similarity_loss(maps, PROJECTOR_STRIDE, temperature, recipe.stage2_power)
-        return {"loss": loss}
+        return equivariant_similarity_loss(maps, PROJECTOR_STRIDE, temperature, recipe.stage2_power)
 
     peak = recipe.stage2_learning_rate
     steps, learning_rate = _schedule(

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.features import FeatureMap
 from bench.method import PretrainJob
 from bench.seeds import derive_seed, seeded_initialisation, torch_generator
+from bench.sharing import share, share_mean
 from bench.training import Batch, Stage, export_weights
 from methods.augmentation import random_views
 from methods.lead_network import LEADNetwork
@@ -73,9 +75,9 @@ def _byol(recipe: LEADRecipe, network: LEADNetwork, steps: int) -> _Objective:
     def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         first, second = two_views(recipe, recipe.view_size, batch, generator)
         with torch.no_grad():
-            targets = target(second), target(first)
+            targets = share(target, second), share(target, first)
         # Symmetrised, as OpenSelfSup does; the paper's equation 1 is one of the two directions.
-        forward, backward = predictor(online(first)), predictor(online(second))
+        forward, backward = predictor(share(online, first)), predictor(share(online, second))
         return {"loss": byol_loss(forward, targets[0]) + byol_loss(backward, targets[1])}
 
     def follow(step: int) -> None:
@@ -94,9 +96,9 @@ def _moco(recipe: LEADRecipe, network: LEADNetwork, steps: int) -> _Objective:
 
     def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         first, second = two_views(recipe, recipe.view_size, batch, generator)
-        query = F.normalize(online(first).float(), dim=1)
+        query = F.normalize(share(online, first).float(), dim=1)
         with torch.no_grad():
-            key = F.normalize(target(second).float(), dim=1)
+            key = F.normalize(share(target, second).float(), dim=1)
         loss = moco_loss(query, key, queue.memory, recipe.moco_temperature)
         queue.enqueue(key)
         return {"loss": loss}
@@ -113,7 +115,7 @@ def _nt_xent(recipe: LEADRecipe, network: LEADNetwork, steps: int) -> _Objective
     online = _Embedding(network, mlp_head(channels, recipe.head_hidden, recipe.head_dim))
 
     def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        both = online(torch.cat(two_views(recipe, recipe.view_size, batch, generator)))
+        both = share(online, torch.cat(two_views(recipe, recipe.view_size, batch, generator)))
         first, second = both.chunk(2)
         return {"loss": nt_xent_loss(first, second, recipe.nt_xent_temperature)}
 
@@ -139,24 +141,30 @@ def stage_two(job: PretrainJob, network: LEADNetwork) -> Stage:
         else:
             views = random_views(batch.images, view_settings(recipe, size)[0], generator)
             shift = 1
+        student, teacher = share(student_and_teacher, views)
+        # The partner of an image is the next of the shuffled batch, that of a view the other view.
+        other = torch.arange(len(views)).roll(-shift)
+        return {"loss": share_mean(alignment, student, student[other], teacher, teacher[other])}
+
+    def student_and_teacher(views: Tensor) -> tuple[Tensor, FeatureMap]:
         with torch.no_grad():
             stages = network.encoder(network.normalise(views))
         student = head(decoder(stages))
         teacher = network.feature_map(hypercolumn_levels(stages), views).to(dtype=torch.float32)
-        # The partner of an image is the next of the shuffled batch, that of a view the other view.
-        other = torch.arange(len(views)).roll(-shift)
-        loss = similarity_distribution_loss(
-            student, student[other], teacher, teacher[other], recipe.temperature
-        )
-        return {"loss": loss}
+        return student, teacher
+
+    def alignment(one: Tensor, two: Tensor, teacher_one: FeatureMap, teacher_two: FeatureMap) -> Tensor:
+        return similarity_distribution_loss(one, two, teacher_one, teacher_two, recipe.temperature)
 
     def equivariance(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         views = random_views(batch.images, view_settings(recipe, size)[0], generator)
+        return {"loss": share_mean(distances, views)}
+
+    def distances(views: Tensor) -> Tensor:
         with torch.no_grad():
             stages = network.encoder(network.normalise(views))
         # On the decoder's output itself: CL has no head.
-        loss = equivariant_similarity_loss(decoder(stages), network.stride, recipe.equivariance_temperature)
-        return {"loss": loss}
+        return equivariant_similarity_loss(decoder(stages), network.stride, recipe.equivariance_temperature)
 
     return Stage(
         name="stage2",

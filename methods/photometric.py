@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.sharing import share
 from methods.augmentation import adjust_brightness, adjust_contrast, adjust_saturation
 
 JPEG_QUALITY = (30, 98)
@@ -42,12 +43,18 @@ def jpeg_noise(images: Tensor, generator: torch.Generator) -> Tensor:
     count, _, _, width = images.shape
     stretch = 1 + 0.5 * torch.randn(count, generator=generator)
     low, high = JPEG_QUALITY
-    qualities = torch.randint(low, high + 1, (count,), generator=generator).tolist()
-    sides = [max(int(0.8 * width), int(width * s)) for s in stretch.tolist()]
-    pixels = images.detach().mul(255).round().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    qualities = torch.randint(low, high + 1, (count,), generator=generator)
+    sides = torch.tensor([max(int(0.8 * width), int(width * s)) for s in stretch.tolist()])
+    pixels = images.detach().mul(255).round().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    # By far the slowest change of an image, so processes that train together share it.
+    return share(_all_through_jpeg, pixels, sides, qualities).permute(0, 3, 1, 2).to(images.dtype).div(255)
+
+
+def _all_through_jpeg(images: Tensor, sides: Tensor, qualities: Tensor) -> Tensor:
+    """(B, H, W, 3), uint8 -> the same shape, on the same device."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow frees the interpreter lock
-        noisy = np.stack(list(pool.map(_through_jpeg, pixels, sides, qualities)))
-    return torch.from_numpy(noisy).to(images.device).permute(0, 3, 1, 2).to(images.dtype).div(255)
+        changed = pool.map(_through_jpeg, images.cpu().numpy(), sides.tolist(), qualities.tolist())
+        return torch.from_numpy(np.stack(list(changed))).to(images.device)
 
 
 def _through_jpeg(pixels: _Pixels, side: int, quality: int) -> _Pixels:

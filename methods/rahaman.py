@@ -20,7 +20,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.features import FeatureExtractor, FeatureMap
+from bench.geometry import TPSWarp
 from bench.method import Method, MethodOptions, Preset, PretrainJob, Recipe
+from bench.sharing import share, share_mean
 from bench.training import Batch, Stage, export_weights, initial_network, run_stage, steps_for
 from methods.colour import FACE_MEAN, FACE_STD, NormaliseColours
 from methods.deformation import Deformation, corresponding_points, random_warps, sample_features
@@ -242,9 +244,12 @@ def _step_one(job: PretrainJob, network: RahamanNetwork) -> Stage:
         warped = colour_jitter(warped, generator, recipe.brightness, recipe.contrast, saturation=0.0)
         if recipe.augment_original:
             original = colour_jitter(original, generator, recipe.brightness, recipe.contrast, saturation=0.0)
-        features = network.features(torch.cat([original, warped]))
-        first, second = sample_features(features, torch.cat([before, after]), size).chunk(2)
+        both = share(features_at, torch.cat([original, warped]), torch.cat([before, after]))
+        first, second = both.chunk(2)
         return {"loss": pixel_contrast_loss(first, second, recipe.temperature)}
+
+    def features_at(images: Tensor, points: Tensor) -> Tensor:
+        return sample_features(network.features(images), points, (recipe.image_size, recipe.image_size))
 
     # T is untrained as yet: whatever layer is asked for, it is F that these weights are read for.
     of_features = replace(job, options=job.options.model_copy(update={"layer": 1}))
@@ -272,15 +277,8 @@ def _step_two(job: PretrainJob, network: RahamanNetwork) -> Stage:
     deformation = Deformation(rotation=recipe.rotation, elastic=recipe.elastic)
 
     def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        original, size = batch.images, (recipe.image_size, recipe.image_size)
-        warps = random_warps(len(batch), deformation, generator).to(original.device)
-        probabilities, points = network.detect(torch.cat([original, warps.warp_images(original)]))
-        in_original, in_warped = points.chunk(2)
-        # Equation 2 holds for every deformation, hence for the one that turns the warped image into the original:
-        # that one moves points in closed form.
-        equivariance = equivariance_loss(in_original, warps.source_of(in_warped, size), size)
-        diversity = diversity_loss(probabilities, recipe.diversity_patch)
-        variance = variance_loss(probabilities)
+        warps = random_warps(len(batch), deformation, generator).to(batch.images.device)
+        equivariance, diversity, variance = share_mean(terms, batch.images, warps)
         return {
             "loss": recipe.equivariance_weight * equivariance
             + recipe.diversity_weight * diversity
@@ -289,6 +287,16 @@ def _step_two(job: PretrainJob, network: RahamanNetwork) -> Stage:
             "diversity": diversity,
             "variance": variance,
         }
+
+    def terms(original: Tensor, warps: TPSWarp) -> tuple[Tensor, Tensor, Tensor]:
+        size = (recipe.image_size, recipe.image_size)
+        probabilities, points = network.detect(torch.cat([original, warps.warp_images(original)]))
+        in_original, in_warped = points.chunk(2)
+        # Equation 2 holds for every deformation, hence for the one that turns the warped image into the original:
+        # that one moves points in closed form.
+        equivariance = equivariance_loss(in_original, warps.source_of(in_warped, size), size)
+        diversity = diversity_loss(probabilities, recipe.diversity_patch)
+        return equivariance, diversity, variance_loss(probabilities)
 
     return Stage(
         name="step2",

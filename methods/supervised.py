@@ -26,6 +26,7 @@ from bench.features import FeatureExtractor, FeatureMap
 from bench.geometry import SINGLE, TPSStrength, TPSWarp
 from bench.method import Annotations, Method, MethodOptions, Preset, PretrainJob, Recipe
 from bench.seeds import torch_generator
+from bench.sharing import share
 from bench.training import Batch, Stage, export_weights, initial_network, run_stage
 from methods.colour import FACE_MEAN, FACE_STD, IMAGENET_MEAN, IMAGENET_STD, NormaliseColours
 from methods.networks.coordinate_nets import COORDINATE_NETS, CoordinateNet
@@ -285,7 +286,7 @@ def _regression(job: PretrainJob, network: SupervisedNetwork) -> Stage:
     def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         images, annotations = warped(batch, strength, recipe.margin, generator)
         target = 2 * annotations.points / images.shape[-1] - 1
-        loss = coordinate_loss(network.coordinates(images), target, annotations.visible, recipe.loss)
+        loss = coordinate_loss(share(network.coordinates, images), target, annotations.visible, recipe.loss)
         return {"loss": loss}
 
     return Stage(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bench.geometry import TPSStrength, TPSWarp, warp_pair
 from bench.method import Method, Preset, PretrainJob, Recipe
+from bench.sharing import share_mean
 from bench.training import Batch, Stage, export_weights, initial_network, run_stage, steps_for
 from methods.networks.landmark_maps import cell_centres, expected_points
 from methods.objectives.alignment import alignment_loss, point_alignment_loss
@@ -206,6 +207,12 @@ class TrainingPair:
     second: TPSWarp
     margin: int
 
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, index: slice) -> TrainingPair:
+        return TrainingPair(self.image[index], self.warped[index], self.second[index], self.margin)
+
     def source_of(self, points: Tensor) -> Tensor:
         """g: where points of x' come from in x, (B or 1, N, 2) -> (B, N, 2), pixels of the crops, corner origin."""
         side = self.image.shape[-1] + 2 * self.margin
@@ -242,15 +249,19 @@ def landmark_losses(
     (images,), in_full = full_precision(images)
     with in_full:
         pair = training_pair(images, recipe, generator)
-    # One pass, so that batch norm sees both views.
-    p, q = network.probabilities(torch.cat([pair.image, pair.warped])).chunk(2)
-    with in_full:
-        align = _maps_aligned if recipe.alignment == "maps" else _points_aligned
-        pixels_per_unit = STRIDE if recipe.unit == "cells" else recipe.crop_size / 2
-        alignment = align(p, q, pair) / pixels_per_unit**2
-        diversity = _diversity(p, recipe) + _diversity(q, recipe)
-        loss = alignment + recipe.diversity_weight * diversity
-        return {"loss": loss, "alignment": alignment, "diversity": diversity}
+
+    def terms(pair: TrainingPair) -> tuple[Tensor, Tensor]:
+        # One pass, so that batch norm sees both views.
+        p, q = network.probabilities(torch.cat([pair.image, pair.warped])).chunk(2)
+        with full_precision(p)[1]:
+            align = _maps_aligned if recipe.alignment == "maps" else _points_aligned
+            pixels_per_unit = STRIDE if recipe.unit == "cells" else recipe.crop_size / 2
+            alignment = align(p, q, pair) / pixels_per_unit**2
+            return alignment, _diversity(p, recipe) + _diversity(q, recipe)
+
+    alignment, diversity = share_mean(terms, pair)
+    loss = alignment + recipe.diversity_weight * diversity
+    return {"loss": loss, "alignment": alignment, "diversity": diversity}
 
 
 def _maps_aligned(p: Tensor, q: Tensor, pair: TrainingPair) -> Tensor:

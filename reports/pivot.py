@@ -22,7 +22,7 @@ MARKS = (
 )
 
 
-def for_terminal(grids: Iterable[Grid], total: int, cells: int = 4000) -> tuple[list[Grid], str]:
+def for_terminal(grids: Iterable[Grid], total: int, cells: int = 1200) -> tuple[list[Grid], str]:
     """The first tables and rows, as many as somebody reads, and what is to be said of the others.
 
     Args:

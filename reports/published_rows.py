@@ -123,11 +123,10 @@ def _places(grid: Grid, value: PrintedValue) -> list[int]:
 
 def _verdict(match: PublishedMatch) -> str:
     what = f"{match.metric} {match.condition}".strip()
-    printed = f"{match.printed:g}"
-    ours = f"{match.ours.value:.{max(decimals(printed), 2)}f}"
+    ours = f"{match.ours.value:.{max(decimals(match.printed), 2)}f}"
     why = f" ({'; '.join(match.verdict.reasons)})" if match.verdict.reasons else ""
     return (
-        f"{match.method}, {what}: {ours} here, {printed} printed for {match.row} in {match.citation}: "
+        f"{match.method}, {what}: {ours} here, {match.printed} printed for {match.row} in {match.citation}: "
         f"{match.verdict.kind}{why}"
     )
 

@@ -18,6 +18,7 @@ class PublishedMatch:
         record: Its id.
         condition: As ``reports.frame.condition_text``; of several values whose mean is compared, joined by " + ".
         ours: In the unit of the printed number.
+        printed, printed_std: Digit by digit as printed; the deviation is empty where there is none.
         unit: Of our metric.
         direction: ``lower`` or ``higher`` is better.
         table: Full name, e.g. ``cheng2021:table5``.
@@ -30,8 +31,8 @@ class PublishedMatch:
     metric: str
     condition: str
     ours: Ours
-    printed: float
-    printed_std: float | None
+    printed: str
+    printed_std: str
     unit: str
     direction: str
     table: str
@@ -69,8 +70,8 @@ def published_matches(runs: Runs) -> list[PublishedMatch]:
                 metric=one_line(part.metric),
                 condition=" + ".join(condition_text(each.condition) for each in outcome.parts),
                 ours=outcome.ours,
-                printed=float(cell.value),
-                printed_std=float(cell.std) if cell.std else None,
+                printed=cell.value,
+                printed_std=cell.std,
                 unit=one_line(part.unit),
                 direction=part.direction,
                 table=table.name,

@@ -27,7 +27,7 @@ from bench.cli import (
     weights,
     weights_shipped,
 )
-from bench.errors import BenchError
+from bench.errors import BenchError, ToldElsewhereError
 
 app = typer.Typer(
     name="bench",
@@ -66,6 +66,8 @@ def main() -> None:
     """Entry point: a user's mistake ends in one message on standard error and a non-zero status."""
     try:
         app()
+    except ToldElsewhereError:
+        sys.exit(1)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

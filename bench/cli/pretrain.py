@@ -45,8 +45,17 @@ def pretrain(
     seed: Seed = 0,
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="auto, float32 or bfloat16; auto is bfloat16 on a GPU, but never for 'paper'.")
+        str,
+        typer.Option(
+            help="auto, float32, bfloat16 or, on a GPU, float16; auto is bfloat16 on a GPU, but never for 'paper'."
+        ),
     ] = "auto",
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Compute each batch in so many parts, for less memory; each has its own negatives."
+        ),
+    ] = 1,
     snapshot_every: Annotated[
         int, typer.Option(min=0, help="Also keep weights every so many steps, for learning curves.")
     ] = 0,
@@ -57,6 +66,8 @@ def pretrain(
     quiet: Quiet = False,
 ) -> None:
     """Train a method without labels; the same command continues an interrupted training.
+
+    On several GPUs or hosts: torchrun --nproc-per-node 2 -m bench pretrain ...; see docs/distributed.md.
 
     Examples:
 
@@ -72,6 +83,7 @@ def pretrain(
 
       bench pretrain --all --preset shipped-faces
     """
+    from bench.distributed import Place
     from bench.errors import BenchError
     from bench.opening import DatasetRequest
     from bench.pretraining import PretrainRequest
@@ -97,10 +109,12 @@ def pretrain(
             seed=seed,
             device=device,
             precision=precision,
+            accumulate=accumulate,
             snapshot_every=snapshot_every,
             tensorboard=tensorboard,
             workers=workers,
         )
         written = pretrain_all(request, progress) if every_method else [run_pretraining(request, progress)]
-    for weights in written:
-        print(weights)
+    if Place.from_environment().is_main:
+        for weights in written:
+            print(weights)

@@ -172,16 +172,18 @@ def check(
 
 
 def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool) -> None:
+    from bench.allocator import no_garbage_collection
     from bench.files import write_atomically
     from bench.registry import load
     from bench.report import Runs
     from bench.store import RunStore
 
+    report = load("reports", name)
     found = Runs.of(RunStore(runs))
     for problem in found.problems:
         typer.echo(f"warning: not a usable record: {problem}", err=True)
-    report = load("reports", name)
-    output: ReportOutput = report().render(found, report.Options.model_validate(options))
+    with no_garbage_collection():
+        output: ReportOutput = report().render(found, report.Options.model_validate(options))
     if _STANDARD_OUTPUT in output.files:
         typer.echo(output.files[_STANDARD_OUTPUT], nl=False)
         return

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bench.errors import BenchError
+from bench.sharing import share_mean
 from methods.objectives.precision import full_precision
 
 DESCRIPTOR_LENGTH = 20.0
@@ -60,7 +61,8 @@ def descriptor_exchange_loss(
     Raises:
         BenchError: where the shapes do not fit together.
 
-    The gradient is computed in the forward pass by blocks of rows, so that no (cells x cells) matrix is kept.
+    The gradient is computed in the forward pass by blocks of rows, so that no (cells x cells) matrix is kept. Processes
+    that train together share the pairs.
     """
     pairs, _, height, width = first.shape
     if second.shape != first.shape or places.shape != (pairs, height, width, 2):
@@ -73,9 +75,14 @@ def descriptor_exchange_loss(
             source = DESCRIPTOR_LENGTH * F.normalize(source, dim=2)
             target = DESCRIPTOR_LENGTH * F.normalize(target, dim=2)
         auxiliary = source.roll(-1, dims=0) if exchange else None
-        distances = _Distances(places.detach().to(source).flatten(1, 2), height, width, stride, power)
-        loss: Tensor = _ExpectedDistance.apply(source, target, auxiliary, distances)
-        return loss
+        places = places.detach().to(source).flatten(1, 2)
+
+        def expected(s: Tensor, t: Tensor, where: Tensor, a: Tensor | None = None) -> Tensor:
+            distances = _Distances(where, height, width, stride, power)
+            loss: Tensor = _ExpectedDistance.apply(s, t, a, distances)
+            return loss
+
+        return share_mean(expected, source, target, places, *(() if auxiliary is None else (auxiliary,)))
 
 
 @dataclass(frozen=True, eq=False)

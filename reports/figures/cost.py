@@ -14,7 +14,7 @@ from bench.report import Runs
 from reports.figures.curves import axis_name, told_in_unit
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.landmark_scores import headline
-from reports.figures.series import Question, Series, architecture, dataset_name, drawable, questions, slug
+from reports.figures.series import Question, Series, architecture, drawable, questions, slug
 from reports.figures.style import PAGE, SMALL, light_grid, new_figure, paper_style, plain_logarithms
 from reports.frame import Selection, one_line
 
@@ -94,7 +94,7 @@ def _draw(question: Question, metric: str, costs: Costs) -> Drawing | None:
         f"{told_in_unit(first)}{_condition(first)} on {question.data()}, {question.asked()}, against what the features "
         f"of one image cost.{seconds} Bars: 95 % bootstrap interval over images.{question.remark()}"
     )
-    title = f"Accuracy and cost, {question.record.protocol.name} on {dataset_name(question.record)}"
+    title = f"Accuracy and cost, {question.record.protocol.name} on {question.place()}"
     return Drawing(
         slug("cost", question.slug), "cost", title, caption, tuple(each.record.id for each in shown), figure
     )

@@ -8,7 +8,7 @@ from bench.record import MetricPart, RunRecord
 from bench.report import Runs
 from reports.figures.curves import Curve, curve_figure, curve_of, draw
 from reports.figures.drawing import Drawing, FigureKind
-from reports.figures.series import Question, dataset_name, drawable, questions, slug
+from reports.figures.series import Question, drawable, questions, slug
 from reports.figures.style import GREY, Look, paper_style
 from reports.frame import Selection
 
@@ -51,7 +51,7 @@ def _draw(question: Question) -> Drawing:
         f"{question.data()}, {question.asked()}. Bands: 95 % bootstrap interval over images. Grey: a pixel drawn at "
         f"random.{question.remark()}"
     )
-    title = f"Equivariance of features, {dataset_name(question.record)}"
+    title = f"Equivariance of features, {question.place()}"
     return Drawing(slug(question.slug), "equivariance", title, caption, question.ids, figure)
 
 

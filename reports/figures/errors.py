@@ -18,7 +18,7 @@ from reports.figures.curves import Curve, curve_figure, draw
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.landmark_scores import ranked
 from reports.figures.predictions import PROTOCOLS, Numbers, Predicted, read
-from reports.figures.series import Question, Series, dataset_name, questions, slug
+from reports.figures.series import Question, Series, questions, slug
 from reports.figures.style import INK, paper_style
 from reports.frame import Selection
 
@@ -91,7 +91,7 @@ def _draw(question: Question, runs: Runs) -> Drawing | None:
         f"{question.asked()}{_draws(found)}. {scale.rule}{question.remark()}{_missing(question, shown)}"
     )
     name = slug("errors", question.slug)
-    title = f"Errors of the test images, {question.record.protocol.name} on {dataset_name(question.record)}"
+    title = f"Errors of the test images, {question.record.protocol.name} on {question.place()}"
     return Drawing(name, "errors", title, caption, tuple(each.record.id for each in shown), figure)
 
 

@@ -10,7 +10,7 @@ from bench.record import MetricPart, RunRecord
 from bench.report import Runs
 from reports.figures.curves import axis_name, curve_figure, curve_of, draw, limits, told_in_unit
 from reports.figures.drawing import Drawing, FigureKind
-from reports.figures.series import Question, dataset_name, drawable, questions, slug
+from reports.figures.series import Question, drawable, questions, slug
 from reports.figures.style import paper_style
 from reports.frame import Selection, one_line
 
@@ -69,7 +69,7 @@ def _draw(question: Question, metric: str, name: str) -> Drawing | None:
         f"{told_in_unit(first)} against the number of annotated images on {question.data()}, "
         f"{question.asked()}. {_bands(question, metric)}{question.remark()}"
     )
-    title = f"{one_line(metric)} from few annotations, {dataset_name(question.record)}"
+    title = f"{one_line(metric)} from few annotations, {question.place()}"
     return Drawing(name, "fewshot", title, caption, question.ids, figure)
 
 

@@ -19,7 +19,7 @@ from bench.report import Runs
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.landmark_scores import ranked
 from reports.figures.predictions import PROTOCOLS, Numbers, Predicted, read
-from reports.figures.series import Question, Series, dataset_name, questions, slug
+from reports.figures.series import Question, Series, questions, slug
 from reports.figures.style import COLUMN, GREY, PAGE, SMALL, new_figure, paper_style
 from reports.frame import Selection
 
@@ -80,7 +80,7 @@ def _draw(question: Question, runs: Runs) -> Drawing | None:
         f"radius of a circle is {size} of the predictions, in the scale of the drawing; its colour is the "
         f"mean error in {unit}; the number is the mean over landmarks.{more}"
     )
-    title = f"Error by landmark, {question.record.protocol.name} on {dataset_name(question.record)}"
+    title = f"Error by landmark, {question.record.protocol.name} on {question.place()}"
     return Drawing(slug("landmarks", question.slug), "landmarks", title, caption, ids, figure)
 
 

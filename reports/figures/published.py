@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bench.report import Runs
-from bench.verdict import Kind, Ours, Verdict
+from bench.verdict import Kind
 from reports.figures.curves import metric_name
 from reports.figures.drawing import Drawing, FigureKind
 from reports.figures.series import chosen, slug, unique
@@ -28,6 +26,7 @@ from reports.figures.style import (
     plain_logarithms,
 )
 from reports.frame import Selection, one_line
+from reports.published_values import PublishedMatch, published_matches
 
 _VERDICTS: tuple[Kind, ...] = ("reproduced", "off", "not comparable")
 _LARGEST = 1e9
@@ -35,34 +34,7 @@ _MOST_RANGE = 30.0
 """Numbers that differ by more have logarithmic axes."""
 
 
-class PublishedMatch(Protocol):
-    """What is read of a match: see ``reports.published_values``."""
-
-    @property
-    def record(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def table(self) -> str: ...
-    @property
-    def ours(self) -> Ours: ...
-    @property
-    def printed(self) -> float: ...
-    @property
-    def printed_std(self) -> float | None: ...
-    @property
-    def verdict(self) -> Verdict: ...
-
-
 def _each(runs: Runs, selection: Selection) -> Iterator[Drawing]:
-    if find_spec("reports.published_values") is None:
-        return
-    # Imported here: it reads every published table.
-    published_matches = importlib.import_module("reports.published_values").published_matches
     wanted = {record.id for record in chosen(runs, selection)}
     matches = [
         match
@@ -97,7 +69,7 @@ def _draw(matches: Sequence[PublishedMatch], metric: str, unit: str, name: str) 
     by_method = looks(match.method for match in matches)
     counts = Counter(match.verdict.kind for match in matches)
     kinds = [kind for kind in _VERDICTS if counts[kind]]
-    ends = [number for match in matches for number in (match.printed, match.ours.value)]
+    ends = [number for match in matches for number in (float(match.printed), match.ours.value)]
     logarithmic = min(ends) > 0 and max(ends) > _MOST_RANGE * min(ends)
     low, high = _range(ends, logarithmic)
     with paper_style():
@@ -140,14 +112,15 @@ def _draw(matches: Sequence[PublishedMatch], metric: str, unit: str, name: str) 
 
 
 def _mark(axes: Axes, match: PublishedMatch, look: Look) -> None:
-    printed, ours = match.printed, match.ours
+    printed, ours = float(match.printed), match.ours
     bar: dict[str, Any] = {"color": look.colour, "linewidth": 0.7, "alpha": 0.7}
     low = ours.low if ours.std is None else ours.value - ours.std
     high = ours.high if ours.std is None else ours.value + ours.std
     if low is not None and high is not None:
         axes.plot([printed, printed], [low, high], **bar)
-    if match.printed_std is not None:
-        axes.plot([printed - match.printed_std, printed + match.printed_std], [ours.value] * 2, **bar)
+    if match.printed_std:
+        std = float(match.printed_std)
+        axes.plot([printed - std, printed + std], [ours.value] * 2, **bar)
     axes.plot([printed], [ours.value], **look.of_mark())
 
 
@@ -160,4 +133,4 @@ def _range(ends: Sequence[float], logarithmic: bool) -> tuple[float, float]:
 
 
 def _drawable(match: PublishedMatch) -> bool:
-    return abs(match.printed) < _LARGEST and abs(match.ours.value) < _LARGEST
+    return abs(float(match.printed)) < _LARGEST and abs(match.ours.value) < _LARGEST

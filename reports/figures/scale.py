@@ -9,7 +9,7 @@ from bench.record import MetricPart, RunRecord
 from bench.report import Runs
 from reports.figures.curves import axis_name, curve_figure, curve_of, draw, limits, told_in_unit
 from reports.figures.drawing import Drawing, FigureKind
-from reports.figures.series import Question, dataset_name, drawable, questions, slug, value_of
+from reports.figures.series import Question, drawable, questions, slug, value_of
 from reports.figures.style import INK, SMALL, paper_style
 from reports.frame import Selection, one_line
 
@@ -57,7 +57,7 @@ def _draw(question: Question, metric: str) -> Drawing | None:
         f"{question.data()}, {question.asked()}. Shaded: the factors of the training images. Bands: 95 % bootstrap "
         f"interval over the test images of a bin.{question.remark()}"
     )
-    title = f"Sensitivity to scale, {dataset_name(question.record)}"
+    title = f"Sensitivity to scale, {question.place()}"
     return Drawing(slug(question.slug), "scale", title, caption, question.ids, figure)
 
 

@@ -49,11 +49,13 @@ class Question:
     Attributes:
         slug: Names it among the questions of a figure kind.
         left_out: How many runs are not shown, because there are better ones.
+        repeated: Whether there are more seeds than are shown.
     """
 
     slug: str
     series: tuple[Series, ...]
     left_out: int = 0
+    repeated: bool = False
 
     @property
     def record(self) -> RunRecord:
@@ -76,11 +78,19 @@ class Question:
         part = self.record.protocol
         return f"protocol {one_line(part.name)} ({one_line(part.preset)}, version {part.version})"
 
+    def place(self) -> str:
+        """The data set, for a title, and what else is needed where another question has the same data and protocol."""
+        more = self.slug.removeprefix(_base(self.record)).lstrip("-")
+        return dataset_name(self.record) + (f" ({more})" if more else "")
+
     def remark(self) -> str:
         """What a caption says of runs that are not shown."""
+        seeds = (
+            " Of runs that differ in the seed alone, that of the lowest is shown." if self.repeated else ""
+        )
         if not self.left_out:
-            return ""
-        return f" The best {len(self.series)} of {len(self.series) + self.left_out} runs are shown."
+            return seeds
+        return f"{seeds} The best {len(self.series)} of {len(self.series) + self.left_out} runs are shown."
 
     def metrics(self, selection: Selection, fits: Callable[[MetricPart], bool]) -> list[str]:
         """The metrics to be drawn: the first one that has such values, or those that are asked for."""
@@ -118,11 +128,19 @@ def questions(runs: Runs, selection: Selection, protocols: Sequence[str]) -> lis
         if record.protocol.name in protocols:
             groups[question_of(record)].append(record)
     by_method = looks(one_line(record.method.name) for record in runs.records)
-    found = [
-        Question(slug, _series(groups[key], by_method))
-        for key, slug in zip(sorted(groups), _slugs([groups[key][0] for key in sorted(groups)]), strict=True)
-    ]
+    found = []
+    for key, slug in zip(sorted(groups), _slugs([groups[key][0] for key in sorted(groups)]), strict=True):
+        shown = _first_seeds(groups[key])
+        found.append(Question(slug, _series(shown, by_method), repeated=len(shown) < len(groups[key])))
     return sorted(found, key=lambda question: question.slug)
+
+
+def _first_seeds(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Of records that differ in nothing but the seed, that of the lowest: a best one would be picked by its luck."""
+    kept: dict[str, RunRecord] = {}
+    for record in sorted(records, key=lambda record: record.seed):
+        kept.setdefault(content_hash({**record.identity(), "seed": None}), record)
+    return list(kept.values())
 
 
 def chosen(runs: Runs, selection: Selection) -> list[RunRecord]:
@@ -189,10 +207,14 @@ def unique(names: Sequence[Sequence[str]]) -> list[str]:
 def _slugs(records: Sequence[RunRecord]) -> list[str]:
     candidates = []
     for record in records:
-        base = slug(record.protocol.name, dataset_name(record))
+        base = _base(record)
         preset = slug(base, record.protocol.preset)
         candidates.append((base, preset, slug(preset, content_hash([*question_of(record)])[:6])))
     return unique(candidates)
+
+
+def _base(record: RunRecord) -> str:
+    return slug(record.protocol.name, dataset_name(record))
 
 
 def _series(records: Sequence[RunRecord], by_method: Mapping[str, Look]) -> tuple[Series, ...]:

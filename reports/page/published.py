@@ -65,8 +65,7 @@ def compared(matches: Iterable[PublishedMatch]) -> Published:
 
 
 def _comparison(match: PublishedMatch) -> Comparison:
-    printed = repr(match.printed)
-    digits = decimals(printed) + 1
+    digits = decimals(match.printed) + 1
     judged = match.verdict.kind in _COMPARABLE and match.verdict.difference is not None
     return Comparison(
         record=match.record,
@@ -74,7 +73,7 @@ def _comparison(match: PublishedMatch) -> Comparison:
         place=one_line(match.table),
         cell=one_line(f"{match.row}, {match.column}"),
         metric=one_line(f"{match.metric} {match.condition}"),
-        printed=printed + ("" if match.printed_std is None else f" ± {match.printed_std!r}"),
+        printed=match.printed + (f" ± {match.printed_std}" if match.printed_std else ""),
         ours=_ours(match.ours, digits),
         unit=one_line(match.unit),
         difference=f"{match.verdict.difference:+.{digits}f}" if judged else "",

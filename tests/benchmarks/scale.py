@@ -54,8 +54,8 @@ than DVE's, warps, image decoding and checkpoints are not counted. Images for pr
 
 _MEASURED = """\
 Evaluation, on one core of an AMD EPYC: networks at 72 GFLOP/s (48 images of 96 pixels a second through ResNet-50), and
-from docs/performance.md products of regressors at 62 ps (4 FLOP), 3.4 ns a cell of a soft-argmax. Pre-training, from the times of the weights that ship (bfloat16, 2
-cores that other work shared):
+from docs/performance.md products of regressors at 62 ps (4 FLOP), 3.4 ns a cell of a soft-argmax. Pre-training, from
+the times of the weights that ship (bfloat16, 2 cores that other work shared):
 """
 
 _ASSUMED = """\

@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import methods
+from bench.opening import load_method
 from bench.shipped import read_manifest
 from bench.tables import Training
 from tests.benchmarks.scale_work import (
@@ -168,7 +168,7 @@ class MeasuredTraining:
 def measured_trainings() -> list[MeasuredTraining]:
     found = []
     for entry in read_manifest(Path(methods.__file__).parent / "weights").weights:
-        recipe, images = SimpleNamespace(**entry.recipe), float(entry.images)
+        recipe, images = load_method(entry.method).Recipe(**entry.recipe), float(entry.images)
         work = training_work(entry.method, json.dumps(entry.options), recipe, images)
         found.append(MeasuredTraining(entry.method, entry.preset, work.training, entry.seconds))
     return found

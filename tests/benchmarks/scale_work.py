@@ -45,7 +45,6 @@ PRETRAINING_IMAGES = {
 }
 """About: BBC Pose's frames are as many as one takes."""
 
-DEFAULT_MARGIN = {100: 15, 136: 20}
 MAPS = 50
 _FLOPS_OF_EXCHANGE = 6.1e9
 """Of DVE's exchange, for a pair at 48 x 48 cells; docs/performance.md has its rate."""
@@ -177,8 +176,7 @@ def training_work(method: str, options: str, recipe: Any, images: float) -> Work
             recipe.stage1_epochs / recipe.batch_size + recipe.stage2_epochs / recipe.stage2_batch_size
         )
     elif method == "dve":
-        margin = DEFAULT_MARGIN.get(recipe.image_size, 0) if recipe.margin is None else recipe.margin
-        side = recipe.image_size - 2 * margin
+        side = recipe.cropped_size()
         cells = reading(method, options, side).cells
         flops = passes(6, side, recipe.epochs)
         flops += images * recipe.epochs * _FLOPS_OF_EXCHANGE * (cells / 48**2) ** 2

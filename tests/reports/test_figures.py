@@ -121,9 +121,17 @@ def test_other_data_or_other_options_are_another_figure() -> None:
             few_shot("dve", protocol_options={"points": 7}),
         ]
     )
-    names = [drawing.name for drawing in FIGURES["fewshot"].draw(runs, ANY)]
-    assert len(set(names)) == 3
-    assert "fewshot-synthetic-cats" in names
+    drawn = list(FIGURES["fewshot"].draw(runs, ANY))
+    assert len({drawing.name for drawing in drawn}) == len({drawing.title for drawing in drawn}) == 3
+    assert "fewshot-synthetic-cats" in {drawing.name for drawing in drawn}
+
+
+def test_of_runs_that_differ_in_the_seed_alone_the_lowest_is_shown_whatever_its_value() -> None:
+    seeds = [few_shot("lead", offset=offset, seed=seed) for seed, offset in ((2, 0.0), (1, 9.0), (3, 5.0))]
+    drawing = one("fewshot", Runs([*seeds, few_shot("dve", seed=7)]))
+    assert set(drawing.records) == {seeds[1].id, few_shot("dve", seed=7).id}
+    assert "that of the lowest is shown" in drawing.caption
+    assert "lowest" not in one("fewshot", Runs(seeds[:1])).caption
 
 
 # --- many methods ----------------------------------------------------------------------------------
@@ -276,8 +284,8 @@ def match(method: str, printed: str, value: float, barriers: tuple[str, ...] = (
         unit="%",
         table="made:table1",
         ours=ours,
-        printed=float(printed),
-        printed_std=None,
+        printed=printed,
+        printed_std="",
         verdict=judge(printed, "", ours, barriers),
     )
 

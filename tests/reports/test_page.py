@@ -296,8 +296,8 @@ def test_facts_are_bounded_whatever_a_record_holds() -> None:
 def test_printed_values_that_cannot_be_compared_have_no_difference() -> None:
     def match(verdict: Verdict) -> PublishedMatch:
         return PublishedMatch(
-            record="0" * 16, method="lead", metric="params_m", condition="", ours=Ours(25.6), printed=25.5,
-            printed_std=None, unit="10^6", direction="lower", table="a:t1", row="LEAD", column="size",
+            record="0" * 16, method="lead", metric="params_m", condition="", ours=Ours(25.6), printed="25.5",
+            printed_std="", unit="10^6", direction="lower", table="a:t1", row="LEAD", column="size",
             citation="A 2020", verdict=verdict,
         )  # fmt: skip
 
@@ -305,4 +305,4 @@ def test_printed_values_that_cannot_be_compared_have_no_difference() -> None:
     assert [one.difference for one in found.comparable] == ["+0.10"]
     assert [(one.difference, one.reasons) for one in found.others] == [("", ("other data",))]
     assert found.citations == ("A 2020",)
-    assert found.comparable[0].ours == "25.60"
+    assert (found.comparable[0].ours, found.comparable[0].printed) == ("25.60", "25.5")

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from bench import FeatureExtractor, FeatureMap, Method, MethodOptions, Preset, PretrainJob, Recipe
+from bench import FeatureExtractor, FeatureMap, Method, MethodOptions, Preset, PretrainJob, Recipe, share
 from bench.training import Batch, Stage, export_weights, initial_network, run_stage
 from patch_contrast.objective import patch_contrast_loss
 from patch_contrast.views import CELL, recoloured, two_views
@@ -109,7 +109,8 @@ class PatchContrast(Method):
 
         def losses(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
             first, second = two_views(batch.images, recipe.crop, generator)
-            one, other = (network(recoloured(v.images, recipe.recolour, generator)) for v in (first, second))
+            views = (recoloured(view.images, recipe.recolour, generator) for view in (first, second))
+            one, other = (share(network, images) for images in views)
             common = first.shared(one.levels[0], second), second.shared(other.levels[0], first)
             return {"loss": patch_contrast_loss(*common, recipe.temperature)}
 
