@@ -17,8 +17,6 @@ import shutil
 import time
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -27,7 +25,7 @@ from filelock import FileLock, Timeout
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from bench.errors import BenchError
-from bench.files import cache_folder, require_writable
+from bench.files import cache_folder, only_process, require_writable
 from bench.progress import Progress
 
 T = TypeVar("T")
@@ -155,7 +153,11 @@ class CacheFolder:
         except BenchError as error:
             progress.say(f"{self.kind.content} of {entry.what} are not kept: {error.message}")
             return None
-        with self._only_process(key, entry.what, progress):
+
+        def waiting() -> None:
+            progress.say(f"waiting for another process that {self.kind.makes} {entry.what}")
+
+        with only_process(self._lock(key), waiting):
             folder = self.folder / key
             content = self._found(folder, job, entry, progress)
             if content is None:
@@ -187,19 +189,6 @@ class CacheFolder:
     def remove(self, stored: Stored) -> bool:
         """Remove an entry unless a process is making or opening it; mappings of what is removed stay valid."""
         return self._remove(stored.folder, stored.folder.name)
-
-    @contextmanager
-    def _only_process(self, key: str, what: str, progress: Progress) -> Iterator[None]:
-        lock = FileLock(self._lock(key))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress.say(f"waiting for another process that {self.kind.makes} {what}")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _lock(self, key: str) -> Path:
         return self.folder / f"{key}.lock"

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def collect(
         "command": sanitised(command),
         "versions": _versions(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "git": git_state(),
+        "git": _running_code(),
         "device": {"type": device.type, "name": device_name(device)},
         "precision": {"requested": precision} | _precision_flags(),
         "threads": torch.get_num_threads() if threads is None else threads,
@@ -58,6 +59,12 @@ def sanitised(command: Sequence[str]) -> list[str]:
         return []
     program = re.split(r"[\\/]", command[0])[-1]
     return [program, *(_ABSOLUTE_PATH.sub(_last_part, word) for word in command[1:])]
+
+
+@cache
+def _running_code() -> dict[str, Any] | None:
+    """Asked once a process: what is committed or changed later is not what runs here."""
+    return git_state()
 
 
 def git_state(checkout: Path | None = None) -> dict[str, Any] | None:
@@ -103,17 +110,21 @@ def device_name(device: torch.device) -> str:
 
 def _versions() -> dict[str, str | None]:
     versions: dict[str, str | None] = {"bench": bench.__version__, "python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            versions[library] = None
+    versions |= {library: _installed(library) for library in _LIBRARIES}
     # The wheel's local part (+cpu, +cu128) is only in the module.
     versions["torch"] = str(torch.__version__)
     if torch.cuda.is_available():
         versions["cuda"] = torch.version.cuda
         versions["cudnn"] = str(torch.backends.cudnn.version())
     return versions
+
+
+@cache
+def _installed(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _precision_flags() -> dict[str, Any]:

@@ -43,6 +43,14 @@ class MethodPart(_Part):
     feature_dim: Integer
     feature_dtype: FeatureType = Field(default="float32", description="What features were rounded to.")
 
+    def identity(self) -> dict[str, Any]:
+        # Only where it is not the default: records from before there was a choice keep their ids.
+        return self.model_dump(
+            mode="json",
+            include={"name", "options", "weights_sha256", "feature_dtype"},
+            exclude_defaults=True,
+        )
+
 
 class ProtocolPart(_Part):
     """Which protocol, fully resolved."""
@@ -52,6 +60,9 @@ class ProtocolPart(_Part):
     preset: Text
     options: dict[str, Any]
     baselines: list[Text] = Field(default=[], description="Methods without learning to compare with.")
+
+    def identity(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", include={"name", "version", "options"})
 
 
 class DatasetPart(_Part):
@@ -65,6 +76,10 @@ class DatasetPart(_Part):
     fingerprints: dict[Text, Text] = Field(description="Role -> fingerprint of the split's content.")
     counts: dict[Text, Integer] = Field(description="Role -> number of samples.")
     landmarks: Integer
+
+    def identity(self) -> dict[str, Any]:
+        # The fingerprints say what the data is; its name is that of a folder, which may move.
+        return self.model_dump(mode="json", exclude={"counts", "name"})
 
 
 class MetricPart(_Part):
@@ -112,15 +127,9 @@ class RunRecord(_Part):
         """Everything that could change the numbers, and nothing else."""
         return {
             "schema_version": IDENTITY_VERSION,
-            # Only where it is not the default: records from before there was a choice keep their ids.
-            "method": self.method.model_dump(
-                mode="json",
-                include={"name", "options", "weights_sha256", "feature_dtype"},
-                exclude_defaults=True,
-            ),
-            "protocol": self.protocol.model_dump(mode="json", include={"name", "version", "options"}),
-            # The fingerprints say what the data is; its name is that of a folder, which may move.
-            "dataset": self.dataset and self.dataset.model_dump(mode="json", exclude={"counts", "name"}),
+            "method": self.method.identity(),
+            "protocol": self.protocol.identity(),
+            "dataset": self.dataset and self.dataset.identity(),
             "seed": self.seed,
         }
 
@@ -142,5 +151,13 @@ class RunRecord(_Part):
 
 def content_hash(value: Any) -> str:
     """16 hex digits of the SHA-256 of the canonical JSON of ``value``."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text_hash(canonical_json(value))
+
+
+def canonical_json(value: Any) -> str:
+    """The same text for equal values: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]

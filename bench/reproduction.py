@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.files import cache_folder, only_process, require_writable
 from bench.opening import load_method
 from bench.pretraining import PretrainRequest, pretrain
 from bench.progress import Progress
 from bench.protocol import Scalar
 from bench.record import MetricPart, RunRecord
-from bench.runner import RunRequest, run
+from bench.run_request import RunRequest
+from bench.runner import run
 from bench.table_plan import PAPER, Plan, PlannedCell, PlannedTraining, ReproductionRequest
 from bench.tables import Cell
 from bench.verdict import Kind, Ours, Verdict, judge
@@ -37,19 +40,41 @@ class Outcome:
     parts: tuple[MetricPart, ...] = ()
 
 
-def reproduce(plan: Plan, request: ReproductionRequest, progress: Progress) -> tuple[Outcome, ...]:
-    """Run what can be run, each run once, and judge every cell. One that fails leaves the others alone."""
+Found = dict[object, RunRecord | BenchError]
+"""Key of a planned cell -> its record, or why there is none."""
+
+Runner = Callable[[Mapping[object, RunRequest]], Found]
+"""Runs requests, each of which has a key."""
+
+
+def reproduce(
+    plan: Plan, request: ReproductionRequest, progress: Progress, runner: Runner | None = None
+) -> tuple[Outcome, ...]:
+    """Run what can be run, each run once, and judge every cell. One that fails leaves the others alone.
+
+    Args:
+        runner: Runs the cells when all weights are trained; None: one after the other, in this process.
+    """
     trained = _Trainings(request, progress)
-    found: dict[object, RunRecord | BenchError] = {}
-    for planned in plan.cells:
-        if planned.request is None or planned.key in found:
-            continue
-        progress.say(f"run {len(found) + 1} of {plan.runs}: {planned.cell.row}, {planned.cell.column}")
-        try:
-            found[planned.key] = run(trained.completed(planned), progress).record
-        except BenchError as error:
-            progress.say(f"[red]failed[/red]: {error.message}")
-            found[planned.key] = error
+    wanted = {planned.key: planned for planned in plan.cells if planned.request is not None}
+    found: Found = {}
+    if runner is None:
+        for number, (key, planned) in enumerate(wanted.items(), 1):
+            progress.say(f"run {number} of {plan.runs}: {planned.cell.row}, {planned.cell.column}")
+            try:
+                found[key] = run(trained.completed(planned), progress).record
+            except BenchError as error:
+                progress.say(f"[red]failed[/red]: {error.message}")
+                found[key] = error
+    else:
+        completed: dict[object, RunRequest] = {}
+        for key, planned in wanted.items():
+            try:
+                completed[key] = trained.completed(planned)
+            except BenchError as error:
+                progress.say(f"[red]failed[/red]: {error.message}")
+                found[key] = error
+        found |= runner(completed)
     return tuple(_outcome(planned, found.get(planned.key)) for planned in plan.cells)
 
 
@@ -89,7 +114,11 @@ class _Trainings:
             device=self._request.device,
             workers=self._request.workers,
         )
-        return pretrain(request, self._progress)
+        folder = cache_folder("pretrained")
+        require_writable(folder)
+        waiting = partial(self._progress.say, f"waiting for another process that trains {training.name}")
+        with only_process(folder / f"{training.name}.lock", waiting):
+            return pretrain(request, self._progress)
 
 
 def _outcome(planned: PlannedCell, found: RunRecord | BenchError | None) -> Outcome:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from bench.allocator import no_garbage_collection
 from bench.errors import BenchError, did_you_mean
-from bench.files import write_atomically
+from bench.files import UnwritableError, write_atomically
 from bench.record import RunRecord
 from bench.record_file import UnreadableError, encode, read
 from bench.record_values import BROKEN, NAME, Array, pack, png, unpack
@@ -207,6 +207,10 @@ class RunStore:
         """Where an unfinished run keeps its finished parts; made by whoever writes the first one."""
         return self.folder / ".partial" / _checked_id(record_id)
 
+    def lock_file(self, record_id: str) -> Path:
+        """Held by the process that measures this cell."""
+        return self.folder / ".partial" / f"{_checked_id(record_id)}.lock"
+
     def clear_partial(self, record_id: str) -> None:
         """Remove the parts of a run whose record is saved; leftovers would cost disk space, nothing else."""
         shutil.rmtree(self.partial_folder(record_id), ignore_errors=True)
@@ -232,7 +236,7 @@ class RunStore:
                 hint="If no other bench is running on this folder, delete that file.",
             ) from error
         except (OSError, NotImplementedError) as error:
-            raise BenchError(
+            raise UnwritableError(
                 f"cannot write records to {self.folder}: {error}", hint="Check permissions and free space."
             ) from error
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,19 @@ from bench.opening import DatasetRequest
 from bench.options import parse_dataset
 from bench.progress import Progress
 from bench.protocol import Protocol
-from bench.runner import RunRequest
+from bench.run_request import RunRequest
+from bench.shard import Shard
 from bench.table_needs import Need, TableData, missing_weights, same_images
 from bench.tables import Cell, CellRun, Table, Training, find_table
 from bench.weights import describes_itself, read_weights
 
 PAPER = "paper"
+
+_OTHER_SHARD = Need(
+    "run",
+    "of another shard",
+    ("When all shards are done, the same command without --shard shows the whole table.",),
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,20 @@ class Plan:
         """Networks that are trained first, in an order in which they can be."""
         trained = [one.training for planned in self.cells if planned.request for one in planned.trainings]
         return tuple({training.name: training for training in trained}.values())
+
+    def part(self, shard: Shard) -> Plan:
+        """The same table, of whose runs only those of a shard are left."""
+        keys = dict.fromkeys(planned.key for planned in self.cells if planned.request is not None)
+        left = {key for number, key in enumerate(keys) if shard.holds(number)}
+        return replace(
+            self,
+            cells=tuple(
+                planned
+                if planned.request is None or planned.key in left
+                else replace(planned, request=None, trainings=(), missing=(_OTHER_SHARD,))
+                for planned in self.cells
+            ),
+        )
 
 
 def plan(request: ReproductionRequest, progress: Progress) -> Plan:

@@ -23,6 +23,7 @@ from bench.cli import (
     run,
     runs,
     score,
+    sweep,
     weights,
     weights_shipped,
 )
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("pretrain")(pretrain.pretrain)
 app.command("reproduce")(reproduce.reproduce)
+app.command("sweep")(sweep.sweep)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.command("leaderboard")(reports.leaderboard)

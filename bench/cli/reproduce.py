@@ -9,11 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import DatasetOptions, Device, Json, Quiet, Runs, Seed, Workers, continuable
+from bench.cli.engine_options import (
+    Address,
+    Cpus,
+    EngineName,
+    Gpus,
+    Jobs,
+    MaxFailures,
+    Memory,
+    ShardOption,
+    TimeLimit,
+    limits_of,
+    open_engine,
+)
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.engines import Engine
     from bench.opening import DatasetRequest
-    from bench.reproduction import Outcome
+    from bench.progress import Progress
+    from bench.reproduction import Found, Outcome, Runner
+    from bench.run_request import RunRequest
+    from bench.sweep_plan import SweepPlan
     from bench.table_plan import Plan
     from bench.tables import Cell
 
@@ -61,6 +80,20 @@ def reproduce(
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once; does not change a result.")] = 64,
     workers: Workers = 0,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(
+            help="local: processes of this machine; ray: a Ray cluster. Without it, --jobs and limits: one by one."
+        ),
+    ] = None,
+    jobs: Jobs = None,
+    address: Address = "auto",
+    cpus: Cpus = 1.0,
+    gpus: Gpus = 0.0,
+    memory: Memory = None,
+    time_limit: TimeLimit = None,
+    shard: ShardOption = None,
+    max_failures: MaxFailures = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is missing and what would run.")
     ] = False,
@@ -72,7 +105,7 @@ def reproduce(
     First says which data and weights are missing, and where they are had. A number is
     reproduced where it equals the printed one at its precision, or within the printed
     deviation or our interval; else it is off, or not comparable, and why. Records that
-    are there are used again. -D options are those of every --dataset.
+    are there are used again; runs that failed are tried again. -D options are those of every --dataset.
 
     Exit code 1 where a run failed.
 
@@ -85,6 +118,8 @@ def reproduce(
       bench reproduce lead2022:table5 -d aflw-m:data/aflw -c lead-64=lead.safetensors --only LEAD
 
       bench reproduce lead2022:table5 --dataset synthetic-faces --preset quick
+
+      bench reproduce lead2022:table5 -d aflw-m:data/aflw -c lead-64=lead.safetensors --jobs 2
     """
     from bench.progress import Progress
     from bench.reproduction import reproduce as run_cells
@@ -105,6 +140,10 @@ def reproduce(
         workers=workers,
     )
     planned = plan(request, progress)
+    if shard is not None:
+        from bench.shard import Shard
+
+        planned = planned.part(Shard.parse(shard))
     if json_output and dry_run:
         _print_json(_plan_content(planned))
         return
@@ -116,7 +155,13 @@ def reproduce(
             print_plan(planned)
             return
     with continuable():
-        outcomes = run_cells(planned, request, progress)
+        runner = None
+        if any(given is not None for given in (engine, jobs, memory, time_limit, max_failures)):
+            name = engine or EngineName.LOCAL
+            chosen = open_engine(name, jobs, limits_of(memory, time_limit), runs, address, cpus, gpus)
+            elsewhere, show = name is EngineName.RAY, not json_output and not quiet
+            runner = _sweeping(chosen, max_failures, progress, elsewhere=elsewhere, show=show)
+        outcomes = run_cells(planned, request, progress, runner)
     if json_output:
         _print_json({**_plan_content(planned), "cells": [_outcome_content(one) for one in outcomes]})
     else:
@@ -125,6 +170,29 @@ def reproduce(
         print_outcomes(planned.table, outcomes)
     if any(outcome.verdict.kind == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _sweeping(
+    engine: Engine, max_failures: int | None, progress: Progress, *, elsewhere: bool, show: bool
+) -> Runner:
+    """Runs the table's cells on an engine."""
+    from bench.cli.sweep_tables import print_plan
+    from bench.cli.sweep_view import open_view
+    from bench.identity import Identities
+    from bench.sweep import sweep_keyed
+
+    def run(requests: Mapping[object, RunRequest]) -> Found:
+        def shown(plan: SweepPlan) -> None:
+            if show:
+                print_plan(plan, engine.places)
+
+        identities = Identities(progress, elsewhere=elsewhere)
+        with open_view(progress) as view:
+            return sweep_keyed(
+                requests, engine, identities, shown, progress.say, max_failures=max_failures, view=view
+            )
+
+    return run
 
 
 def _datasets(specs: list[str] | None, options: list[str] | None) -> tuple[DatasetRequest, ...]:
