@@ -59,9 +59,10 @@ def sweep(
 ) -> None:
     """Run every cell of a grid: methods x weights x data sets x protocols x seeds.
 
-    Prints a plan and runs it; cells whose records are there are not run again. A cell that
-    fails, hangs past --time-limit or takes too much memory becomes a failed record, and
-    the others go on. The same command continues after whatever stopped it.
+    Prints a plan and runs it; cells whose records are there are not run again.
+    A cell that fails, hangs past --time-limit or takes too much memory becomes
+    a failed record, and the others go on. The same command continues after
+    whatever stopped it.
 
     Exit code 1 where a cell failed.
 
@@ -73,11 +74,11 @@ def sweep(
 
       datasets = [{ name = "coco:faces", options = { landmarks = 68 } }]
 
-      methods = ["lead", { name = "dve", weights = ["dve.safetensors", "default"] }]
+      methods = ["lead", { name = "dve", weights = ["a.safetensors"] }]
 
       exclude = [{ method = "dve", seed = [1, 2] }]
 
-    Weights are files, "default", { shipped = "PRESET" } or { like = "FILE" }, which is
+    Weights are files, "default", { shipped = "PRESET" }, or { like = "FILE" }:
     the network of a file without its weights. docs/cluster.md has more.
 
     Examples:
