@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.features import FeatureExtractor, FeatureMap
 from bench.method import CheckpointFormat, MethodOptions, Translation
 from methods.colour import FACE_MEAN, FACE_STD, IMAGENET_MEAN, IMAGENET_STD, NormaliseColours
-from methods.networks.hourglass import WIDTH, Hourglass
+from methods.networks.hourglass import Hourglass
 from methods.networks.resnet import match_memory_format
 from methods.networks.smallnet import SmallNet
 
@@ -27,9 +27,6 @@ class DVEOptions(MethodOptions):
     network: NetworkName = "hourglass"
     dim: int = Field(
         default=64, ge=1, description="Size of a descriptor; released: 64, and of SmallNet also 3, 16 and 32."
-    )
-    width: int = Field(
-        default=WIDTH, ge=8, multiple_of=4, description="Channels of the hourglass; released: 256."
     )
     colours: Literal["faces", "imagenet"] = Field(
         default="faces", description="Channel statistics of the input: CelebA's, or ImageNet's as for birds."
@@ -53,7 +50,7 @@ class DVENetwork(FeatureExtractor):
             # 12 cells to either side in the dilated convolutions, the pooled pixels, and 2 more in the first one.
             self.receptive_radius = 27
         else:
-            self.backbone = Hourglass(options.dim, options.width)
+            self.backbone = Hourglass(options.dim)
             self.stride = 32
         match_memory_format(self)
 

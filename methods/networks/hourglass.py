@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-WIDTH = 256
-"""Channels of the released network."""
-
-_STEM, _DEPTH, _BLOCKS = 64, 4, 4
+_STEM, _WIDTH, _DEPTH, _BLOCKS = 64, 256, 4, 4
 
 
 class Hourglass(nn.Module):
@@ -19,27 +16,26 @@ class Hourglass(nn.Module):
 
     Args:
         channels: Of the output.
-        width: Channels inside, a multiple of 4.
 
     Shapes:
         forward: (B, 3, H, W) -> (B, channels, H / 2, W / 2); H and W multiples of 32.
     """
 
-    def __init__(self, channels: int, width: int = WIDTH) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, _STEM, kernel_size=7, stride=2, padding=3)
         self.bn1 = nn.BatchNorm2d(_STEM)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = nn.Sequential(Bottleneck(_STEM, width // 4))
-        self.layer2 = nn.Sequential(Bottleneck(width // 2, width // 2))
-        self.layer3 = nn.Sequential(Bottleneck(width, width // 2))
-        self.hg = nn.Sequential(HourglassBlock(width))
+        self.layer1 = nn.Sequential(Bottleneck(_STEM, 64))
+        self.layer2 = nn.Sequential(Bottleneck(128, 128))
+        self.layer3 = nn.Sequential(Bottleneck(_WIDTH, _WIDTH // 2))
+        self.hg = nn.Sequential(HourglassBlock())
         head = nn.Sequential(
-            _unit(width),
-            nn.Conv2d(width, width, kernel_size=1),
-            nn.BatchNorm2d(width),
+            _unit(),
+            nn.Conv2d(_WIDTH, _WIDTH, kernel_size=1),
+            nn.BatchNorm2d(_WIDTH),
             self.relu,  # the stem's own module, as released: memory is counted once per parent and call
-            nn.Conv2d(width, channels, kernel_size=1),
+            nn.Conv2d(_WIDTH, channels, kernel_size=1),
         )
         self.output_layers = nn.Sequential(head)
 
@@ -56,17 +52,17 @@ class HourglassBlock(nn.Module):
     The pooled path starts from the *output* of the skip unit; the usual stacked hourglass pools its input.
 
     Shapes:
-        forward: (B, width, h, w) -> the same; h and w multiples of 16.
+        forward: (B, 256, h, w) -> the same; h and w multiples of 16.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         for level in range(_DEPTH, 0, -1):
-            self.add_module(f"layer{level}_1", _unit(width))
-            self.add_module(f"layer{level}_2", _unit(width))
-        self.layer1_4 = _unit(width)
+            self.add_module(f"layer{level}_1", _unit())
+            self.add_module(f"layer{level}_2", _unit())
+        self.layer1_4 = _unit()
         for level in range(1, _DEPTH + 1):
-            self.add_module(f"layer{level}_3", _unit(width))
+            self.add_module(f"layer{level}_3", _unit())
         self.pool = nn.MaxPool2d(kernel_size=2, stride=2)
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
 
@@ -110,5 +106,5 @@ class Bottleneck(nn.Module):
         return total
 
 
-def _unit(width: int) -> nn.Sequential:
-    return nn.Sequential(*(Bottleneck(width, width // 2) for _ in range(_BLOCKS)))
+def _unit() -> nn.Sequential:
+    return nn.Sequential(*(Bottleneck(_WIDTH, _WIDTH // 2) for _ in range(_BLOCKS)))
