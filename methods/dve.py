@@ -128,9 +128,9 @@ class DVE(Method):
             recipe={"image_size": 100, "pairs": 8, "epochs": 8, "milestones": (6,)},
         ),
         "shipped-faces": Preset(
-            "As small, longer and with tighter crops, of the 5,000 images of synthetic-faces: the weights that ship.",
+            "As small, of the 5,000 images of synthetic-faces: the weights that ship.",
             options={"network": "smallnet"},
-            recipe={"image_size": 100, "margin": 22, "pairs": 8, "epochs": 12, "milestones": (9,)},
+            recipe={"image_size": 100, "pairs": 8, "epochs": 8, "milestones": (6,)},
         ),
         "tiny": Preset(
             "As small, but shorter and with tighter crops: about 4 minutes on one core for some 5,000 images.",

@@ -54,7 +54,7 @@ def test_the_pooled_path_starts_from_the_skip_unit() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return 2 * x
 
-    block = HourglassBlock(width=4)
+    block = HourglassBlock()
     for name, _ in list(block.named_children()):
         if name.startswith("layer"):
             setattr(block, name, Twice())
