@@ -173,6 +173,14 @@ def check(
 
 def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool) -> None:
     from bench.allocator import no_garbage_collection
+
+    with no_garbage_collection():
+        exit_code = _run_report(name, runs, options, json_output)
+    if exit_code:
+        raise typer.Exit(exit_code)
+
+
+def _run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool) -> int:
     from bench.files import write_atomically
     from bench.registry import load
     from bench.report import Runs
@@ -182,11 +190,10 @@ def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool
     found = Runs.of(RunStore(runs))
     for problem in found.problems:
         typer.echo(f"warning: not a usable record: {problem}", err=True)
-    with no_garbage_collection():
-        output: ReportOutput = report().render(found, report.Options.model_validate(options))
+    output: ReportOutput = report().render(found, report.Options.model_validate(options))
     if _STANDARD_OUTPUT in output.files:
         typer.echo(output.files[_STANDARD_OUTPUT], nl=False)
-        return
+        return 0
     for path, content in output.files.items():
         write_atomically(path, content)
     for path, text in output.added.items():
@@ -200,8 +207,7 @@ def run_report(name: str, runs: Path, options: dict[str, Any], json_output: bool
             typer.echo(f"wrote {path}", err=True)
         if len(output.files) > _MOST_LISTED:
             typer.echo(f"wrote {len(output.files) - _MOST_LISTED} more", err=True)
-    if output.exit_code:
-        raise typer.Exit(output.exit_code)
+    return output.exit_code
 
 
 def _add(path: Path, text: str) -> None:
