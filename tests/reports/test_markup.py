@@ -191,4 +191,4 @@ def test_nothing_is_printed_beside_procedural_data(suffix: str) -> None:
 
 def test_programs_get_the_verdicts() -> None:
     (match,) = json.loads(written(".json", costs(12.0), published=True))["published"]
-    assert (match["printed"], match["verdict"]["kind"], match["record"]) == (11.24, "off", costs(12.0).id)
+    assert (match["printed"], match["verdict"]["kind"], match["record"]) == ("11.24", "off", costs(12.0).id)
