@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from bench.record import RunRecord
 from bench.report import Runs
-from bench.tables import citation
+from bench.tables import CellRun, all_tables, citation
 from bench.verdict import Ours, Verdict
 from reports.frame import condition_text, one_line
 
@@ -48,11 +52,9 @@ def published_matches(runs: Runs) -> list[PublishedMatch]:
     A record of procedural or own data matches none: no paper prints a number of it. Those that match and still
     cannot be compared say why in their verdict.
     """
-    candidates = [
-        record for record in runs.records if record.dataset is None or record.dataset.tier == "published"
-    ]
+    candidates = _candidates(runs)
     if not candidates:
-        return []  # without torch, which takes half a gigabyte
+        return []
 
     from bench.table_answers import answers  # noqa: PLC0415 - it brings torch, which no other report needs
 
@@ -82,3 +84,39 @@ def published_matches(runs: Runs) -> list[PublishedMatch]:
             )
         )
     return matches
+
+
+def _candidates(runs: Runs) -> list[RunRecord]:
+    """The records without which the answer is the same, left out: what is left needs torch, half a gigabyte of it."""
+    asked: dict[tuple[str, str, str | None], set[tuple[str, ...]]] = {}
+    for table in all_tables():
+        for run in (cell.run for cell in table.cells if cell.value):
+            if run is not None:
+                place = (run.method, run.protocol, run.dataset)
+                asked.setdefault(place, set()).add(_named_options(run))
+    return [
+        record
+        for record in runs.records
+        if any(_has(record.method.options, named) for named in asked.get(_place(record), ()))
+    ]
+
+
+def _place(record: RunRecord) -> tuple[str, str, str | None]:
+    part, dataset = record.dataset, None
+    if part is not None:
+        dataset = part.name.partition(":")[0].strip() if part.tier == "published" else ""
+    return (record.method.name, record.protocol.name, dataset)
+
+
+def _named_options(run: CellRun) -> tuple[str, ...]:
+    """Those that tell networks apart whose weights do not count; with weights, the whole recipe is compared later."""
+    return () if run.dataset else tuple(run.method_options)
+
+
+def _has(options: Mapping[str, Any], named: tuple[str, ...]) -> bool:
+    """Whether options are those that are named, ``key=value`` each, as far as a text can tell."""
+    for item in named:
+        key, _, text = item.partition("=")
+        if key in options and text not in (str(options[key]), json.dumps(options[key])):
+            return False
+    return True

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from bench.method import Method
+from bench.options import parse_options
 from bench.record import DatasetPart, MethodPart, MetricPart, ProtocolPart, RunRecord, content_hash
 from bench.registry import load
 from bench.report import Runs
-from bench.tables import citation, find_table
+from bench.tables import all_tables, citation, find_table
 from reports.published_values import PublishedMatch, published_matches
 from tests.records import metric, record
 
@@ -177,6 +180,39 @@ def test_costs_match_whatever_else_was_measured(peak_device: str) -> None:
     match = the_cell(costs(11.242176, peak_device), table="cheng2021:table2")
     assert (match.printed, match.row, match.verdict.kind) == ("11.24", "CL, ResNet18", "reproduced")
     assert the_cell(costs(12.0, peak_device), table="cheng2021:table2").verdict.kind == "off"
+
+
+def test_every_cell_on_costs_is_found_by_the_paper_network() -> None:
+    """What is left out before torch is loaded answers nothing: none of the papers' own networks is."""
+    runs = [cell.run for table in all_tables() for cell in table.cells if cell.value and cell.run is not None]
+    on_costs = [run for run in runs if run.dataset is None]
+    assert len(on_costs) >= 20
+    for run in on_costs:
+        method: Method = load("methods", run.method)()
+        options = parse_options(method.Options, run.method_options, run.method)
+        protocol = load("protocols", run.protocol)
+        found = record(
+            metric(1.0, run.metric, condition=dict(run.condition)),
+            method=run.method,
+            options=method.describe(options),
+            protocol=run.protocol,
+            version=protocol.version,
+            protocol_options=protocol.Options().model_dump(mode="json"),
+        ).model_copy(update={"dataset": None})
+        assert published_matches(Runs([found])), run
+
+
+def test_records_that_no_table_asks_for_need_no_torch() -> None:
+    program = """if True:
+        import sys
+        from bench.report import Runs
+        from reports.published_values import published_matches
+        from tests.records import metric, record
+        costs = record(metric(1.0, "gmacs"), method="lead", options={"backbone": "resnet18"}, protocol="flops")
+        assert published_matches(Runs([record(metric(1.0)), costs.model_copy(update={"dataset": None})])) == []
+        assert "torch" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_table_under_two_names_is_there_once() -> None:
