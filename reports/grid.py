@@ -52,12 +52,14 @@ class Cell:
         return f"{self.rank_low}-{self.rank_high}"
 
     def text(self, digits: int) -> str:
-        """``2.730 ± 0.050``, or ``2.730 [2.680, 2.790]``."""
+        """``2.730 ± 0.050``, or ``2.730 [2.680, 2.790]``; a mean over seeds has both."""
         shown = f"{self.value:.{digits}f}"
         if self.std is not None:
-            return f"{shown} ± {self.std:.{digits}f}"
+            shown += f" ± {self.std:.{digits}f}"
+            if self.record:
+                return shown
         if self.low is not None and self.high is not None:
-            return f"{shown} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+            shown += f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
         return shown
 
 

@@ -25,7 +25,7 @@ from reports.grid import (
     unit_lines,
 )
 from reports.pivot import questions
-from reports.ranking import with_ranks
+from reports.ranking import RANK_COLUMNS, with_ranks
 from reports.seeds import over_seeds
 
 FIXED_KEYS = ("dataset", "dimension", "protocol")
@@ -36,9 +36,10 @@ _DATA = ("dataset", "dataset_content")
 
 
 def by_question(ranked: pd.DataFrame, baselines: Mapping[str, Sequence[str]]) -> Iterator[Grid]:
-    """A grid per protocol and data set: metrics and their conditions across, every seed a row of its own.
+    """A grid per protocol and data set: metrics and their conditions across.
 
-    Each is made when it is asked for.
+    Where every cell of a grid was measured with the same seeds, it shows the mean and the standard deviation over
+    them; else every seed is a row of its own. Each is made when it is asked for.
 
     Args:
         baselines: Protocol -> methods without learning that every table should have; empty rows stand for those that
@@ -46,9 +47,23 @@ def by_question(ranked: pd.DataFrame, baselines: Mapping[str, Sequence[str]]) ->
     """
     for rows in questions(ranked.assign(asked=ranked["condition"])):
         wanted = baselines.get(str(rows["protocol"].iloc[0]), ())
-        grid = _grid(rows, ("metric", "condition"), _question_title(rows))
+        shown, told = _over_seeds(rows)
+        grid = _grid(shown, ("metric", "condition"), _question_title(rows))
         present = set(rows["method"])
-        yield replace(grid, absent=tuple(name for name in wanted if name not in present))
+        absent = tuple(name for name in wanted if name not in present)
+        yield replace(grid, absent=absent, notes=(*grid.notes, *told))
+
+
+def _over_seeds(rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows of a question, ranked, as they are shown, and what has to be said of them."""
+    measured = rows["value"].notna()
+    averaged, told = over_seeds(rows[measured], (*IDENTITY, "metric", "condition"))
+    if len(averaged) == measured.sum():
+        return rows, (told,) if told else ()
+    again = with_ranks(averaged.drop(columns=list(RANK_COLUMNS)))
+    failed = rows["status"] == "failed"
+    gaps = rows[~measured & ~failed].assign(seed=averaged["seed"].iloc[0])
+    return pd.concat([again, gaps, rows[failed]]), (told,)
 
 
 def by_key(ranked: pd.DataFrame, key: str) -> list[Grid]:
@@ -63,9 +78,7 @@ def by_key(ranked: pd.DataFrame, key: str) -> list[Grid]:
     Raises:
         BenchError: for a key that nothing has.
     """
-    frame = ranked.drop(columns=["rank", "rank_low", "rank_high"]).assign(
-        across="", asked=ranked["condition"]
-    )
+    frame = ranked.drop(columns=list(RANK_COLUMNS)).assign(across="", asked=ranked["condition"])
     measured = frame["value"].notna()
     if key not in FIXED_KEYS:
         parts = {text: _without(text, key) for text in set(frame["condition"])}

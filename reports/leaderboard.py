@@ -66,7 +66,7 @@ class LeaderboardReport(Report):
     Rows are ranked only against rows that answer the same question: data of the same content, the protocol of
     the same version and options, and the same metric, condition and seed (see ``reports.ranking``). A failed
     run keeps its row, with its reason and neither value nor rank. CSV and JSON always hold all rows; the other
-    formats hold the tables, in which ``by`` may average over seeds (see ``reports.seeds``).
+    formats hold the tables, which average over seeds where every cell has all of them (see ``reports.seeds``).
     """
 
     name: ClassVar[str] = "leaderboard"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 
@@ -12,7 +11,9 @@ def over_seeds(rows: pd.DataFrame, cell: Sequence[str]) -> tuple[pd.DataFrame, s
     """Mean and standard deviation (ddof 1) over seeds, where all cells of a table have the same seeds.
 
     Where one seed of one cell is missing, nothing is averaged: a mean over fewer seeds is another number. A cell's
-    own interval and deviation over draws give way to the deviation over seeds.
+    own deviation over draws gives way to the deviation over seeds; of intervals, which are over the same images with
+    every seed, the ends are averaged too. That interval is not too short: the mean over seeds varies no more with the
+    images than the value of one seed.
 
     Args:
         rows: Measured values of one table.
@@ -31,9 +32,15 @@ def over_seeds(rows: pd.DataFrame, cell: Sequence[str]) -> tuple[pd.DataFrame, s
     if not ((groups["seed"].nunique() == len(seeds)) & (groups.size() == len(seeds))).all():
         return rows, f"seeds {listed}: not every cell has all of them, so nothing is averaged"
     mean, spread = groups["value"].transform("mean"), groups["value"].transform(_deviation)
-    averaged = rows.assign(value=mean, std=spread, low=np.nan, high=np.nan, record="")
+    ends = {name: groups[name].transform(_mean_of_all) for name in ("low", "high")}
+    averaged = rows.assign(value=mean, std=spread, record="", **ends)
     averaged["seed"] = pd.Series(pd.NA, index=rows.index, dtype="Int64")
     return averaged.drop_duplicates(without), f"mean ± standard deviation over {len(seeds)} seeds: {listed}"
+
+
+def _mean_of_all(ends: pd.Series) -> float:
+    """NaN where one of them is."""
+    return float(ends.mean(skipna=False))
 
 
 def _deviation(values: pd.Series) -> float:

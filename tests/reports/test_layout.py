@@ -139,6 +139,36 @@ def test_seeds_are_averaged_where_every_cell_has_all_of_them() -> None:
     assert [cell.open_rank for cell in found.values() if cell] == ["1-2", "1-2"]
 
 
+@pytest.mark.parametrize("by", [None, "annotations"])
+def test_intervals_over_the_images_are_averaged_by_their_ends(by: str | None) -> None:
+    bars = {0: (4.0, 3.0, 6.0), 1: (6.0, 5.0, 9.0)}
+    records = [
+        record(metric(value, condition={"annotations": 5}, low=low, high=high), seed=seed, protocol="fewshot")
+        for seed, (value, low, high) in bars.items()
+    ]
+    (grid,) = grids(*records, by=by)
+    (cell,) = grid.entries[0].cells
+    assert cell is not None
+    assert (cell.value, cell.low, cell.high) == (5.0, 4.0, 7.5)
+    assert cell.text(2) == "5.00 ± 1.41 [4.00, 7.50]"
+
+
+def test_questions_are_averaged_over_seeds_and_ranked_anew() -> None:
+    records = [few("a", seed, n5=value) for seed, value in enumerate((1.0, 1.25))]
+    records += [few("b", seed, n5=value) for seed, value in enumerate((3.0, 3.25))]
+    gap = record(metric(1.0, "other"), method="c", protocol="fewshot")
+    failed = few("d").model_copy(update={"status": "failed", "reason": "out of memory", "metrics": []})
+    ranked = with_ranks(frame_of([*records, gap, failed]))
+    (grid,) = by_question(ranked.assign(value=ranked["value"].where(ranked["metric"] != "other")), {})
+    assert "mean ± standard deviation over 2 seeds: 0, 1" in grid.notes
+    assert "seed" not in grid.labels
+    assert values(grid)["a trained 64"] == [1.125]
+    assert values(grid)["b trained 64"] == [3.125]
+    assert [entry.method for entry in grid.entries] == ["a", "b", "c", "d"]
+    assert [cell.rank for entry in grid.entries for cell in entry.cells if cell] == [1, 2]
+    assert any("out of memory" in note for note in grid.notes)
+
+
 def test_one_missing_seed_and_nothing_is_averaged() -> None:
     records = [few("a", 0, n5=1.0), few("a", 1, n5=3.0), few("b", 0, n5=2.0)]
     (grid,) = grids(*records, by="annotations")
