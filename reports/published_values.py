@@ -88,6 +88,11 @@ def published_matches(runs: Runs) -> list[PublishedMatch]:
 
 def _candidates(runs: Runs) -> list[RunRecord]:
     """The records without which the answer is the same, left out: what is left needs torch, half a gigabyte of it."""
+    known = [
+        record for record in runs.records if record.dataset is None or record.dataset.tier == "published"
+    ]
+    if not known:
+        return []
     asked: dict[tuple[str, str, str | None], set[tuple[str, ...]]] = {}
     for table in all_tables():
         for run in (cell.run for cell in table.cells if cell.value):
@@ -96,15 +101,13 @@ def _candidates(runs: Runs) -> list[RunRecord]:
                 asked.setdefault(place, set()).add(_named_options(run))
     return [
         record
-        for record in runs.records
+        for record in known
         if any(_has(record.method.options, named) for named in asked.get(_place(record), ()))
     ]
 
 
 def _place(record: RunRecord) -> tuple[str, str, str | None]:
-    part, dataset = record.dataset, None
-    if part is not None:
-        dataset = part.name.partition(":")[0].strip() if part.tier == "published" else ""
+    dataset = None if record.dataset is None else record.dataset.name.partition(":")[0].strip()
     return (record.method.name, record.protocol.name, dataset)
 
 

@@ -31,17 +31,11 @@ def over_seeds(rows: pd.DataFrame, cell: Sequence[str]) -> tuple[pd.DataFrame, s
     # as many seeds in every cell as there are in all, and none of them twice
     if not ((groups["seed"].nunique() == len(seeds)) & (groups.size() == len(seeds))).all():
         return rows, f"seeds {listed}: not every cell has all of them, so nothing is averaged"
-    mean, spread = groups["value"].transform("mean"), groups["value"].transform(_deviation)
-    ends = {name: groups[name].transform(_mean_of_all) for name in ("low", "high")}
+    mean, spread = groups["value"].transform("mean"), groups["value"].transform("std", ddof=1)
+    ends = {
+        name: groups[name].transform("mean").where(groups[name].transform("count") == len(seeds))
+        for name in ("low", "high")
+    }
     averaged = rows.assign(value=mean, std=spread, record="", **ends)
     averaged["seed"] = pd.Series(pd.NA, index=rows.index, dtype="Int64")
     return averaged.drop_duplicates(without), f"mean ± standard deviation over {len(seeds)} seeds: {listed}"
-
-
-def _mean_of_all(ends: pd.Series) -> float:
-    """NaN where one of them is."""
-    return float(ends.mean(skipna=False))
-
-
-def _deviation(values: pd.Series) -> float:
-    return float(values.std(ddof=1))

@@ -65,7 +65,7 @@ def leaderboard(
     """Rank all runs: write leaderboard.csv and print a table per protocol and data set.
 
     Ranked against each other are only runs that are comparable. Nothing is
-    averaged, except over seeds with --by, where every cell has the same seeds.
+    averaged, except over seeds, where every cell of a table has all of them.
     A rank such as 1-3 says that error bars overlap. CSV and JSON hold all
     rows, the other formats the tables.
 

@@ -35,17 +35,22 @@ class Pool:
 
 
 def page_data(
-    values: pd.DataFrame, records: Mapping[str, RunRecord], told_apart: Mapping[Question, str]
+    values: pd.DataFrame,
+    means: pd.DataFrame,
+    records: Mapping[str, RunRecord],
+    told_apart: Mapping[Question, str],
 ) -> dict[str, Any]:
     """Everything that the leaderboard and the provenance of its numbers show.
 
     Args:
         values: As of ``reports.page.values.with_texts``; the rows of a record together, in its own order.
+        means: As of ``reports.page.values.seed_means``.
         records: By id; those that ``values`` has.
         told_apart: Of every question, as of ``reports.page.questions``.
 
     Returns:
         ``records``: a list each; ``values``: columns of equal length, the rows of one record after those of another;
+        ``means``: such columns, and ``place``, that of the first seed's value within its record;
         ``pools``: what their numbers stand for.
     """
     names = ("method", "protocol", "dataset", "metric", "condition", "question", "facts")
@@ -71,23 +76,27 @@ def page_data(
                 [cut(note) for note in record.notes[:MAX_FACTS]],
             ]
         )
+    order = {record: place for place, record in enumerate(first["record"])}
     return {
         "records": rows,
-        "values": _values(values, records, pools),
+        "values": _values(values, order, records, pools),
+        "means": {**_values(means, order, records, pools), "place": [int(place) for place in means["place"]]},
         "pools": {name: pool.items for name, pool in pools.items()},
     }
 
 
 def _values(
-    values: pd.DataFrame, records: Mapping[str, RunRecord], pools: Mapping[str, Pool]
+    values: pd.DataFrame,
+    order: Mapping[str, int],
+    records: Mapping[str, RunRecord],
+    pools: Mapping[str, Pool],
 ) -> dict[str, list[Any]]:
     measured = values[values["value"].notna()]
-    order = {record: place for place, record in enumerate(values["record"].drop_duplicates())}
     declared = {
         record: {
             (one_line(part.metric), condition_text(part.condition)): part for part in records[record].metrics
         }
-        for record in order
+        for record in measured["record"].drop_duplicates()
     }
     metrics, conditions = [], []
     known: dict[tuple[str, ...], int] = {}

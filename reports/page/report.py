@@ -19,8 +19,8 @@ from reports.page.content import page_data
 from reports.page.document import document
 from reports.page.gallery import Gallery, gallery
 from reports.page.published import MAX_ROWS, published
-from reports.page.questions import Question, distinctions
-from reports.page.values import Headline, headlines, with_texts
+from reports.page.questions import distinctions
+from reports.page.values import Headline, headlines, seed_means, with_texts
 from reports.ranking import with_ranks
 
 NOTHING_TO_SHOW = 2
@@ -75,10 +75,12 @@ class PageReport(Report):
                 Text(f"{len(records)} runs"), {"counts": {"records": len(records)}}, {options.output: text}
             )
         values = with_texts(ranked)
+        means = seed_means(values)
         drawn = gallery(chosen, selection, options.figures)
         told_apart = distinctions(values, records)
-        content = _content(chosen, records, values, told_apart, drawn, options.title)
-        page = document(content, page_data(values, records, told_apart))
+        leading = headlines(values, means, records, told_apart)
+        content = _content(chosen, values, leading, drawn, options.title)
+        page = document(content, page_data(values, means, records, told_apart))
         data = {
             "counts": content["counts"],
             "figures": [figure.name for figure in drawn.figures],
@@ -111,15 +113,9 @@ def _selected(records: Any, ranked: pd.DataFrame, selection: Selection) -> dict[
 
 
 def _content(
-    runs: Runs,
-    records: Mapping[str, RunRecord],
-    values: pd.DataFrame,
-    told_apart: Mapping[Question, str],
-    drawn: Gallery,
-    title: str,
+    runs: Runs, values: pd.DataFrame, leading: list[Headline], drawn: Gallery, title: str
 ) -> dict[str, Any]:
     """Variables of the page's template."""
-    leading = headlines(values, records, told_apart)
     failed = [record for record in runs.records if record.status == "failed"]
     return {
         "title": one_line(title) or "Landmark benchmark",

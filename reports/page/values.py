@@ -11,8 +11,11 @@ import pandas as pd
 
 from bench.record import RunRecord
 from reports.frame import NO_DATA, QUESTION, natural_key, rows_of
-from reports.grid import decimals
+from reports.grid import IDENTITY, decimals
 from reports.page.questions import Question, question_key
+from reports.pivot import questions
+from reports.ranking import RANK_COLUMNS, with_ranks
+from reports.seeds import over_seeds
 
 TIERS = ("published", "own", "procedural", NO_DATA)
 """The order in which data of different kinds is shown, always apart."""
@@ -26,7 +29,7 @@ class Headline:
     """The first value that a protocol reports, at its best.
 
     Attributes:
-        row: Of the best run, as of :func:`with_texts`.
+        row: Of the best run, as of :func:`with_texts`, or of the best mean, as of :func:`seed_means`.
         rivals: Methods whose error bars touch those of the best, so that no winner is claimed.
         entries: Runs that answer the same question.
         baseline: The best run of a method that has learned nothing; None where none was measured.
@@ -40,6 +43,11 @@ class Headline:
     told_apart: str
 
     @property
+    def is_mean(self) -> bool:
+        """Whether it is one over seeds."""
+        return self.row["seed"] is None
+
+    @property
     def is_baseline(self) -> bool:
         """Whether the best has learned nothing."""
         return self.baseline is not None and self.baseline["record"] == self.row["record"]
@@ -50,6 +58,32 @@ def with_texts(ranked: pd.DataFrame) -> pd.DataFrame:
 
     ``spread`` is ``± s``, the deviation over draws, or ``[low, high]``, the 95 % interval, or empty.
     """
+    return _rounded(ranked).assign(place=ranked.groupby("record").cumcount())
+
+
+def seed_means(values: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds, of the questions that were asked of every network with the same seeds.
+
+    Args:
+        values: As of :func:`with_texts`.
+
+    Returns:
+        Rows as of ``values``, ranked among each other. ``seed`` is missing, ``record`` and ``place`` are those of the
+        first seed's value, and ``spread`` has the deviation over seeds and the interval.
+    """
+    found = []
+    measured = values[values["value"].notna()].sort_values("seed", kind="stable")
+    for rows in questions(measured):
+        averaged, _ = over_seeds(rows, (*IDENTITY, "metric", "condition"))
+        if len(averaged) < len(rows):
+            found.append(averaged.assign(record=rows.loc[averaged.index, "record"]))
+    if not found:
+        return values.iloc[:0]
+    return _rounded(with_ranks(pd.concat(found).drop(columns=list(RANK_COLUMNS))), both=True)
+
+
+def _rounded(ranked: pd.DataFrame, *, both: bool = False) -> pd.DataFrame:
+    """With ``text`` and ``spread``; with the interval behind the deviation where ``both`` are wanted."""
     column = [*QUESTION, "metric", "condition"]
     largest = ranked["value"].abs().groupby([ranked[name] for name in column]).transform("max")
     texts, spreads = [], []
@@ -62,25 +96,30 @@ def with_texts(ranked: pd.DataFrame) -> pd.DataFrame:
             continue
         digits = decimals([most])
         texts.append(f"{value:.{digits}f}")
-        if not pd.isna(std):
-            spreads.append(f"± {std:.{digits}f}")
-        elif not pd.isna(low) and not pd.isna(high):
-            spreads.append(f"[{low:.{digits}f}, {high:.{digits}f}]")
-        else:
-            spreads.append("")
-    place = ranked.groupby("record").cumcount()
-    return ranked.assign(text=texts, spread=spreads, place=place)
+        bars = [] if pd.isna(std) else [f"± {std:.{digits}f}"]
+        if (both or not bars) and not pd.isna(low) and not pd.isna(high):
+            bars.append(f"[{low:.{digits}f}, {high:.{digits}f}]")
+        spreads.append(" ".join(bars))
+    return ranked.assign(text=texts, spread=spreads)
 
 
 def headlines(
-    values: pd.DataFrame, records: Mapping[str, RunRecord], told_apart: Mapping[Question, str]
+    values: pd.DataFrame,
+    means: pd.DataFrame,
+    records: Mapping[str, RunRecord],
+    told_apart: Mapping[Question, str],
 ) -> list[Headline]:
-    """One for every question and seed, in the order of the kinds of data, then by protocol and data set.
+    """One for every question, in the order of the kinds of data, then by protocol and data set.
 
     The headline is the value that most of the question's records report first: protocols report what matters
-    first. Nothing is averaged.
+    first. It is the mean over seeds where there is one, else every seed has a headline of its own.
+
+    Args:
+        means: As of :func:`seed_means`.
     """
-    cells = _first_cells(values[values["value"].notna()])
+    averaged = pd.MultiIndex.from_frame(means[list(QUESTION)].drop_duplicates())
+    single = ~pd.MultiIndex.from_frame(values[list(QUESTION)]).isin(averaged)
+    cells = _first_cells(pd.concat([values[single & values["value"].notna()], means]))
     found = [
         _headline(
             sorted(cell, key=lambda row: (row["rank"], row["method"], row["record"])), records, told_apart
@@ -92,7 +131,7 @@ def headlines(
 
 def _first_cells(measured: pd.DataFrame) -> list[list[Row]]:
     """Of every question and seed, the rows of the metric and condition that most records report first."""
-    groups = measured.groupby([*QUESTION, "seed"]).ngroup()
+    groups = measured.groupby([*QUESTION, "seed"], dropna=False).ngroup()
     keys = list(zip(groups, measured["metric"], measured["condition"], strict=True))
     firsts: dict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
     for (group, *key), place in zip(keys, measured["place"], strict=True):
@@ -125,7 +164,8 @@ def _headline(
 
 def _place(headline: Headline) -> tuple[Any, ...]:
     row = headline.row
-    return (TIERS.index(row["tier"]), row["dataset"], row["protocol"], row["seed"], headline.told_apart)
+    seed = -1 if row["seed"] is None else row["seed"]
+    return (TIERS.index(row["tier"]), row["dataset"], row["protocol"], seed, headline.told_apart)
 
 
 def _natural(key: tuple[str, str]) -> tuple[object, ...]:

@@ -22,7 +22,7 @@ from reports.page.document import embedded
 from reports.page.facts import MAX_FACTS, MAX_TEXT, facts
 from reports.page.published import compared
 from reports.page.questions import distinctions, question_key
-from reports.page.values import headlines, with_texts
+from reports.page.values import headlines, seed_means, with_texts
 from reports.published_values import PublishedMatch
 from reports.ranking import with_ranks
 from tests.records import metric, record
@@ -67,7 +67,7 @@ def data_of(page: str) -> dict[str, Any]:
 def headlines_of(*records: RunRecord) -> list[Any]:
     by_id = {one.id: one for one in records}
     values = with_texts(with_ranks(frame_of(records)))
-    return headlines(values, by_id, distinctions(values, by_id))
+    return headlines(values, seed_means(values), by_id, distinctions(values, by_id))
 
 
 def test_without_records_nothing_is_written() -> None:
@@ -197,13 +197,35 @@ def test_a_headline_is_the_first_value_at_its_best_with_what_learned_nothing() -
     assert not headline.is_baseline
 
 
+def test_a_headline_is_the_mean_over_seeds_where_all_networks_have_them() -> None:
+    drawn = {"lead": (5.0, 5.5), "dve": (7.0, 7.5)}
+    runs = [
+        record(metric(value, low=value - 1, high=value + 1), metric(90.0, "pck_cl"), method=name, seed=seed)
+        for name, found in drawn.items()
+        for seed, value in enumerate(found)
+    ]
+    (headline,) = headlines_of(*runs)
+    assert headline.is_mean
+    assert (headline.row["method"], headline.row["value"]) == ("lead", 5.25)
+    assert (headline.row["text"], headline.row["spread"]) == ("5.250", "± 0.354 [4.250, 6.250]")
+    assert (headline.row["record"], headline.row["place"]) == (runs[0].id, 0)
+    assert (headline.entries, headline.rivals) == (2, ("dve",))  # 6.25 is where the other interval begins
+    means = data_of(page_of(*runs))["means"]
+    assert sorted(zip(means["value"], means["rank"], means["place"], strict=True)) == [
+        (5.25, 1, 0),
+        (7.25, 2, 0),
+        (90.0, 1, 1),
+        (90.0, 1, 1),
+    ]
+
+
 def test_headlines_of_different_data_and_seeds_stay_apart() -> None:
     real = record(metric(1.0), dataset="mafl", fingerprint="1" * 64)
     real = real.model_copy(
         update={"dataset": real.dataset and real.dataset.model_copy(update={"tier": "published"})}
     )
     costs = record(metric(2.2, "regressor_gmacs"), protocol="flops").model_copy(update={"dataset": None})
-    found = headlines_of(record(metric(9.0), seed=1), record(metric(8.0)), costs, real)
+    found = headlines_of(record(metric(9.0), method="dve", seed=1), record(metric(8.0)), costs, real)
     assert [(one.row["tier"], one.row["seed"]) for one in found] == [
         ("published", 0),
         ("procedural", 0),

@@ -135,6 +135,40 @@ def test_a_number_leads_to_its_record_and_back(browser: Browser) -> None:
     assert browser.run("document.activeElement.className") == "value best"
 
 
+def test_a_mean_leads_to_its_seeds_and_each_of_them_is_shown_on_request(
+    running: Browser, tmp_path: Path
+) -> None:
+    drawn = {"lead": (5.0, 5.5), "dve": (7.0, 7.5)}
+    records = [
+        record(metric(value, low=value - 1, high=value + 1), method=name, seed=seed)
+        for name, found in drawn.items()
+        for seed, value in enumerate(found)
+    ]
+    path = tmp_path / "report.html"
+    output = PageReport().render(Runs(records), PageOptions(output=path, figures=0))
+    path.write_text(str(output.files[path]), encoding="utf-8")
+    running.complaints.clear()
+    running.open(path)
+    shown = "[...document.querySelectorAll('.question tbody .value')].map(a => a.textContent)"
+    assert running.run(shown) == ["5.250 ± 0.354 [4.250, 6.250]", "7.250 ± 0.354 [6.250, 8.250]"]
+    running.run("document.querySelector('#board .question .value').click()")
+    running.wait("document.getElementById('record').open")
+    seeds = "[...document.querySelectorAll('#record-content tbody .value')].map(a => a.textContent)"
+    assert running.run(seeds) == ["5.000 [4.000, 6.000]", "5.500 [4.500, 6.500]"]
+    running.run("document.querySelector('#record-content tbody .value').click()")
+    running.wait(f"document.getElementById('record-content').textContent.includes('Run {records[0].id}')")
+    running.run("document.getElementById('record').close()")
+    running.wait("location.hash === ''")
+    running.run("document.querySelector('[data-sort=each]').click()")
+    assert len(running.run(shown)) == 4
+    running.run("document.querySelector('[data-sort=each]').click()")
+    running.run("document.getElementById('filter-text').focus()")
+    running.write(records[1].id)
+    running.wait("document.getElementById('found').textContent === '1 value of 1 run'")
+    assert running.run(shown) == ["5.500 [4.500, 6.500]"]  # one seed is no mean
+    assert running.complaints == []
+
+
 def test_an_address_opens_a_record(browser: Browser, page: Path) -> None:
     (failed,) = [run for run in _records() if run.status == "failed"]
     browser.run(f"location.hash = '#run-{failed.id}'")

@@ -50,15 +50,13 @@ const RECORDS = data.records.map((row, index) => ({
 }));
 const RECORD_BY_ID = new Map(RECORDS.map((record) => [record.id, record]));
 
-const VALUES = data.values.value.map((number, index) => {
-  const column = data.values;
-  const record = RECORDS[column.record[index]];
-  const value = {
+function valueAt(column, index, record, place) {
+  return {
     record,
-    place: record.values.length,
+    place,
     metric: METRICS[column.metric[index]],
     condition: CONDITIONS[column.condition[index]],
-    number,
+    number: column.value[index],
     text: column.text[index],
     spread: column.spread[index],
     count: column.count[index],
@@ -66,12 +64,33 @@ const VALUES = data.values.value.map((number, index) => {
     rankLow: column.rank_low[index],
     rankHigh: column.rank_high[index],
   };
+}
+
+const VALUES = data.values.record.map((at, index) => {
+  const record = RECORDS[at];
+  const value = valueAt(data.values, index, record, record.values.length);
   record.values.push(value);
   return value;
 });
 
+// Means over seeds stand in for the runs of one network: "seeds" of what follows.
+const MEAN_RECORDS = new Map();
+const isOfOneNetwork = (a, b) => a.question === b.question && a.method === b.method;
+const MEANS = data.means.record.map((at, index) => {
+  const first = RECORDS[at];
+  if (!MEAN_RECORDS.has(first)) {
+    const seeds = RECORDS.filter((record) => isOfOneNetwork(record, first) && !record.failure);
+    MEAN_RECORDS.set(first, { ...first, seed: "mean", values: [], seeds });
+  }
+  const value = valueAt(data.means, index, MEAN_RECORDS.get(first), data.means.place[index]);
+  value.record.values.push(value);
+  return value;
+});
+const MEANS_BY_QUESTION = new Map(MEANS.map((value) => [value.record.question, []]));
+MEANS.forEach((value) => MEANS_BY_QUESTION.get(value.record.question).push(value));
+
 // How many runs answer the same question as a value, itself included.
 const entries = new Map();
 const cellOf = (value) => [value.record.question, value.record.seed, value.metric.index, value.condition.index].join();
-VALUES.forEach((value) => entries.set(cellOf(value), (entries.get(cellOf(value)) ?? 0) + 1));
+[...VALUES, ...MEANS].forEach((value) => entries.set(cellOf(value), (entries.get(cellOf(value)) ?? 0) + 1));
 

@@ -23,7 +23,7 @@ const arrow = (metric) => element(
     "aria-label": `${metric.direction} is better` }, ARROWS[metric.direction],
 );
 
-const fragment = (value) => `#run-${value.record.id}:${value.place}`;
+const fragment = (value) => `#${value.record.seeds ? "mean" : "run"}-${value.record.id}:${value.place}`;
 
 // A rank is claimed only where the error bars leave none other open.
 const isOpen = (value) => value.rankLow !== value.rankHigh;
@@ -45,7 +45,7 @@ function valueLink(value) {
 
 // The method of a run, and beneath it which weights.
 const methodName = (record) => [
-  element("a", { href: `#run-${record.id}` }, record.method.name), element("span", { class: "aside" }, record.method.label),
+  record.seeds ? record.method.name : element("a", { href: `#run-${record.id}` }, record.method.name), element("span", { class: "aside" }, record.method.label),
 ];
 
 const tier = (dataset) => element("span", { class: `tier ${dataset.tier}` }, TIER_TEXTS[dataset.tier]);

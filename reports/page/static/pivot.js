@@ -21,10 +21,28 @@ function questionsOf({ values, failures }) {
     if (!question.columns.has(key)) question.columns.set(key, value);
   }
   failures.forEach((failure) => of(failure.record));
+  for (const question of found.values()) question.means = meansOf(question);
   return [...found.values()].sort((a, b) => (
     TIERS.indexOf(a.first.dataset.tier) - TIERS.indexOf(b.first.dataset.tier)
     || collator.compare(a.first.protocol.name, b.first.protocol.name)
     || collator.compare(a.first.dataset.name, b.first.dataset.name) || a.index - b.index));
+}
+
+// The cells with means over seeds in place of the seeds; null where there are none, or not all seeds are shown.
+function meansOf(question) {
+  const cells = new Map();
+  for (const record of question.cells.keys()) {
+    if (record.failure) cells.set(record, new Map());
+  }
+  for (const value of MEANS_BY_QUESTION.get(question.index) ?? []) {
+    const key = `${value.metric.index}/${value.condition.index}`;
+    const shown = value.record.seeds.filter((record) => question.cells.get(record)?.has(key)).length;
+    if (shown && shown < value.record.seeds.length) return null;
+    if (!shown) continue;
+    if (!cells.has(value.record)) cells.set(value.record, new Map());
+    cells.get(value.record).set(key, value);
+  }
+  return [...cells.keys()].some((record) => record.seeds) ? cells : null;
 }
 
 // Metrics in the protocol's own order, the conditions of each in natural order.
@@ -68,13 +86,14 @@ function pressed(state, name, value) {
 
 function questionSection(question) {
   const columns = columnsOf(question);
-  if (!opened.has(question.index)) opened.set(question.index, { by: null, descending: false, all: false });
+  if (!opened.has(question.index)) opened.set(question.index, { by: null, descending: false, all: false, each: false });
   const state = opened.get(question.index);
   const section = element("section", { class: "question" });
   const draw = () => redrawn(section, () => {
     const by = columns.some(([key]) => key === state.by) || String(state.by).startsWith("label ");
     if (!by && columns.length) [state.by, state.descending] = [columns[0][0], bestFirst(columns[0][1])];
-    section.replaceChildren(...questionParts(question, columns, state, draw));
+    const shown = question.means && !state.each ? { ...question, cells: question.means } : question;
+    section.replaceChildren(...questionParts(shown, columns, state, draw));
   });
   draw();
   return section;
@@ -137,6 +156,13 @@ function questionNotes(question, columns, shownColumns, rows, state, ranked, dra
     rows.length < records.length ? plural(records.length, "row") : "",
     shownColumns.length < columns.length ? plural(columns.length, "column") : "",
   ].filter(Boolean);
+  if (question.means) {
+    const seeds = [...question.means.keys()].find((record) => record.seeds).seeds.length;
+    const turn = () => { state.each = !state.each; draw(); };
+    notes.prepend(state.each ? "" : `Mean ± standard deviation over ${seeds} seeds, [ ] the mean of their intervals. `);
+    notes.append(element("button", { type: "button", class: "more", "data-sort": "each", onclick: turn },
+      state.each ? "Show the mean over seeds" : `Show each of ${seeds} seeds`), " ");
+  }
   if (hidden.length) {
     const open = () => { state.all = true; draw(); };
     notes.append(element("button", { type: "button", class: "more", "data-sort": "all", onclick: open },

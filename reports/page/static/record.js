@@ -12,6 +12,7 @@ function part(title, ...content) {
 }
 
 function spreadText(value) {
+  if (value.record.seeds) return `${value.spread} (standard deviation over seeds, mean of their 95 % intervals over images)`;
   if (value.spread.startsWith("±")) return `${value.spread} (standard deviation over draws)`;
   return value.spread ? `${value.spread} (95 % interval over images)` : "none given";
 }
@@ -97,26 +98,42 @@ function recordContent(record, value) {
   ].filter(Boolean);
 }
 
-// Opens the record that the address names; closes the dialog where it names none.
+function meanContent(value) {
+  const sameCell = (other) => other.metric === value.metric && other.condition === value.condition;
+  const rows = value.record.seeds.map((record) => [record, record.values.find(sameCell)]).filter(([, one]) => one)
+    .sort(([a], [b]) => collator.compare(a.seed, b.seed))
+    .map(([record, one]) => element("tr", {}, element("th", { scope: "row" }, record.seed),
+      element("td", { class: "numeric" }, valueLink(one)), element("td", {}, element("code", {}, record.id))));
+  const head = element("tr", {}, ["Seed", "Value", "Run"].map((text, i) => (
+    element("th", { scope: "col", class: i === 1 ? "numeric" : "" }, text))));
+  return [valuePart(value), part("Mean of", element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Seeds" },
+    element("table", {}, element("caption", { class: "unseen" }, "The value with each seed"),
+      element("thead", {}, head), element("tbody", {}, rows))))];
+}
+
+const MEAN_BY_ADDRESS = new Map(MEANS.map((value) => [fragment(value), value]));
+
+// Opens the record, or the mean, that the address names; closes the dialog where it names none.
 function followAddress() {
+  const mean = MEAN_BY_ADDRESS.get(location.hash);
   const match = /^#run-([0-9a-f]{16})(?::(\d+))?$/.exec(location.hash);
-  if (!match) {
+  if (!match && !mean) {
     if (dialog.open) dialog.close("followed");
     return;
   }
-  const record = RECORD_BY_ID.get(match[1]);
-  const value = record && match[2] !== undefined ? record.values[Number(match[2])] : undefined;
+  const record = mean ? mean.record : RECORD_BY_ID.get(match[1]);
+  const value = record && match?.[2] !== undefined ? record.values[Number(match[2])] : undefined;
   byId("record-title").textContent = record
     ? `${record.method.name}: ${record.protocol.name}${record.dataset === NO_DATASET ? "" : ` on ${record.dataset.name}`}`
     : "No such run";
-  byId("record-content").replaceChildren(...(record ? recordContent(record, value)
+  byId("record-content").replaceChildren(...(mean ? meanContent(mean) : record ? recordContent(record, value)
     : [element("p", {}, `This page has no run ${match[1]}.`)]));
   if (!dialog.open) dialog.showModal();
   byId("record-content").scrollTop = 0;
 }
 
 function closed() {
-  if (location.hash.startsWith("#run-")) history.pushState(null, "", location.pathname + location.search);
+  if (/^#(run|mean)-/.test(location.hash)) history.pushState(null, "", location.pathname + location.search);
 }
 
 dialog.addEventListener("close", closed);
