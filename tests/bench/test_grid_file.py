@@ -115,3 +115,13 @@ def test_mistakes_are_told(text: str, words: str, tmp_path: Path) -> None:
 def test_a_grid_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="there is no"):
         read_grid(tmp_path / "grid.toml", runs=tmp_path)
+
+
+def test_the_grid_of_the_benchmark_document_is_whole() -> None:
+    file = Path(__file__).parents[2] / "docs" / "benchmarks.toml"
+    cells = read_grid(file, runs=Path("runs"))
+    assert {cell.request.seed for cell in cells} == {0, 1, 2, 3, 4}
+    assert {cell.request.method for cell in cells} >= {"thewlis", "dve", "contrast", "rahaman", "lead"}
+    networks = {cell.request.like for cell in cells if cell.request.method == "random"}
+    assert len(networks) == 6
+    assert all(network is not None and network.is_file() for network in networks)
