@@ -1,17 +1,19 @@
 """Records as "Every Eval Ever" JSON, version 0.3.0: one file for each run.
 
-The models below are that format's rules as far as they are known here; they refuse what the format does not know.
-Free details are texts, because some versions of the format allow nothing else. The bounds of a score, which the format
-wants of a continuous one, are given where the unit has some (percent of a whole); an error has no upper bound, so its
-type and bounds are left out.
+The models below are the part of the format's schema that is used here, and its validator's rules for that part; they
+refuse what the format does not know. Free details are texts, as the schema asks.
 
 Reference:
-    EvalEval Coalition, Every Eval Ever, https://github.com/evaleval/every_eval_ever
+    EvalEval Coalition, Every Eval Ever, arXiv:2606.14516; package every-eval-ever 0.3.0: schemas/eval.schema.json and
+    validator/validation_core.py
 """
 
 from __future__ import annotations
 
 import json
+import uuid
+from hashlib import sha256
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,8 +24,16 @@ from reports.frame import condition_text, network_name, one_line, slug
 SCHEMA_VERSION = "0.3.0"
 
 Relationship = Literal["first_party", "third_party", "collaborative", "other"]
+Availability = Literal["open_weights", "closed_weights", "unknown"]
+Bound = float | Literal["Infinity", "-Infinity"]
 
 _Details = dict[str, str]
+_DEVELOPER = "landmark-bench"
+_RANGE_OF_UNIT: dict[str, tuple[Bound, Bound]] = {
+    "%": (0.0, 100.0),
+    "share, 0 to 1": (0.0, 1.0),
+    "at most 1": ("-Infinity", 1.0),
+}
 
 
 class _Part(BaseModel):
@@ -47,26 +57,35 @@ class EvalLibrary(_Part):
     additional_details: _Details = {}
 
 
+class ModelDetails(_Part):
+    """Who ran it, whether its weights can be had, and texts of any name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+
+    deployment_type: Literal["self_deployed", "externally_managed", "unknown"] = "self_deployed"
+    model_availability: Availability
+
+
 class ModelInfo(_Part):
-    """What was measured; ``id`` is ``developer/model``."""
+    """What was measured; ``id`` is ``developer/model``, which names the file's folders too."""
 
     name: str
     id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     developer: str
-    additional_details: _Details = {}
+    additional_details: ModelDetails
 
 
 class SourceData(_Part):
-    """On what. Whoever publishes the data on the Hub or the web names it there."""
+    """On what. ``other``: neither a URL nor a repository of the Hub is known of the data."""
 
     dataset_name: str
-    source_type: Literal["hf_dataset", "url", "other"]
-    samples_number: int | None = Field(default=None, ge=0)
+    source_type: Literal["other"] = "other"
     additional_details: _Details = {}
 
 
 class MetricConfig(_Part):
-    """What the number is."""
+    """What the number is. All are continuous, for which the format wants bounds; infinite ones are texts."""
 
     evaluation_description: str
     metric_id: str
@@ -74,15 +93,9 @@ class MetricConfig(_Part):
     metric_unit: str
     metric_parameters: dict[str, str | int | float | bool] = {}
     lower_is_better: bool
-    score_type: Literal["binary", "continuous", "levels"] | None = None
-    min_score: float | None = None
-    max_score: float | None = None
-
-    @model_validator(mode="after")
-    def _bounds_belong_to_a_continuous_score(self) -> MetricConfig:
-        if self.score_type == "continuous" and (self.min_score is None or self.max_score is None):
-            raise ValueError("a continuous score has min_score and max_score")
-        return self
+    score_type: Literal["continuous"] = "continuous"
+    min_score: Bound
+    max_score: Bound
 
 
 class ConfidenceInterval(_Part):
@@ -95,10 +108,9 @@ class ConfidenceInterval(_Part):
 
 
 class Uncertainty(_Part):
-    """How sure a score is."""
+    """How sure a score is. The format's ``standard_deviation`` is one of samples, of which records hold none."""
 
     confidence_interval: ConfidenceInterval | None = None
-    standard_deviation: float | None = Field(default=None, ge=0)
     num_samples: int | None = Field(default=None, ge=0)
 
 
@@ -118,6 +130,15 @@ class EvaluationResult(_Part):
     metric_config: MetricConfig
     score_details: ScoreDetails
 
+    @model_validator(mode="after")
+    def _score_lies_within_its_bounds(self) -> EvaluationResult:
+        metric = self.metric_config
+        if not float(metric.min_score) <= self.score_details.score <= float(metric.max_score):
+            raise ValueError(
+                f"score {self.score_details.score} is outside {metric.min_score} to {metric.max_score}"
+            )
+        return self
+
 
 class Evaluation(_Part):
     """One file."""
@@ -132,13 +153,19 @@ class Evaluation(_Part):
 
 
 def evaluation_of(
-    record: RunRecord, *, organization: str, relationship: Relationship, retrieved: str
+    record: RunRecord,
+    *,
+    organization: str,
+    relationship: Relationship,
+    availability: Availability,
+    retrieved: str,
 ) -> Evaluation:
     """A run that has values, in this format.
 
     Args:
         organization: Who measured.
         relationship: To the developers of what was measured.
+        availability: Of the weights.
         retrieved: Time of the export, seconds since 1970.
     """
     method = record.method
@@ -155,18 +182,32 @@ def evaluation_of(
         eval_library=_library(record),
         model_info=ModelInfo(
             name=one_line(method.name),
-            id=f"landmark-bench/{model}",
-            developer="landmark-bench",
-            additional_details={
-                "weights": one_line(method.weights_label),
-                "weights_sha256": one_line(method.weights_sha256),
-                "options": _json(method.options),
-                "feature_dim": str(method.feature_dim),
-                "feature_dtype": method.feature_dtype,
-            },
+            id=f"{_DEVELOPER}/{model}",
+            developer=_DEVELOPER,
+            additional_details=ModelDetails.model_validate(
+                {
+                    "model_availability": availability,
+                    "weights": one_line(method.weights_label),
+                    "weights_sha256": one_line(method.weights_sha256),
+                    "options": _json(method.options),
+                    "feature_dim": str(method.feature_dim),
+                    "feature_dtype": method.feature_dtype,
+                }
+            ),
         ),
         evaluation_results=tuple(_result(record, part) for part in record.metrics),
     )
+
+
+def path_of(evaluation: Evaluation, record: RunRecord) -> PurePosixPath:
+    """``data/COLLECTION/DEVELOPER/MODEL/UUID.json``, where the format's data store wants it.
+
+    The name has the form of a random UUID, as the store asks, but is made from the record's id: a record that is
+    exported again takes the same place.
+    """
+    collection, _, _ = evaluation.evaluation_id.partition("/")
+    name = uuid.UUID(bytes=sha256(record.id.encode()).digest()[:16], version=4)
+    return PurePosixPath("data", collection, *evaluation.model_info.id.split("/"), f"{name}.json")
 
 
 def file_content(evaluation: Evaluation) -> str:
@@ -195,15 +236,14 @@ def _library(record: RunRecord) -> EvalLibrary:
 def _result(record: RunRecord, part: MetricPart) -> EvaluationResult:
     condition = condition_text(part.condition)
     metric = one_line(part.metric)
-    bounded = part.direction == "higher" and part.unit.startswith("% of")
+    lowest, highest = _bounds(part)
     interval = None
     if part.low is not None and part.high is not None:
         interval = ConfidenceInterval(
             lower=part.low, upper=part.high, confidence_level=0.95, method="bootstrap over images"
         )
-    uncertainty = Uncertainty(
-        confidence_interval=interval, standard_deviation=part.std, num_samples=part.count
-    )
+    uncertainty = Uncertainty(confidence_interval=interval, num_samples=part.count)
+    details = {} if part.std is None else {"standard_deviation_over_draws": f"{part.std:.6g}"}
     return EvaluationResult(
         evaluation_name=" ".join(
             text for text in (one_line(record.protocol.name), metric, condition) if text
@@ -219,25 +259,38 @@ def _result(record: RunRecord, part: MetricPart) -> EvaluationResult:
                 for key, value in part.condition.items()
             },
             lower_is_better=part.direction == "lower",
-            score_type="continuous" if bounded else None,
-            min_score=0.0 if bounded else None,
-            max_score=100.0 if bounded else None,
+            min_score=lowest,
+            max_score=highest,
         ),
         score_details=ScoreDetails(
-            score=part.value, uncertainty=None if uncertainty == Uncertainty() else uncertainty
+            score=part.value,
+            details=details,
+            uncertainty=None if uncertainty == Uncertainty() else uncertainty,
         ),
     )
 
 
+def _bounds(part: MetricPart) -> tuple[Bound, Bound]:
+    """What the unit says. An error has no upper bound; of a metric of a plug-in nothing may be known."""
+    unit = "%" if part.direction == "higher" and part.unit.startswith("% of") else part.unit
+    lowest, highest = _RANGE_OF_UNIT.get(
+        unit, ("-Infinity" if part.direction == "higher" else 0.0, "Infinity")
+    )
+    if part.value < float(lowest):
+        lowest = "-Infinity"
+    if part.value > float(highest):
+        highest = "Infinity"
+    return lowest, highest
+
+
 def _source(dataset: DatasetPart | None) -> SourceData:
     if dataset is None:
-        return SourceData(dataset_name="none", source_type="other")
+        return SourceData(dataset_name="none")
     return SourceData(
         dataset_name=one_line(dataset.name),
-        source_type="other",
-        samples_number=dataset.counts.get("test"),
         additional_details={
             "tier": dataset.tier,
+            "images": _json(dataset.counts),
             "landmarks": str(dataset.landmarks),
             "splits": _json(dataset.splits),
             "fingerprints": _json(dataset.fingerprints),

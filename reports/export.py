@@ -28,8 +28,8 @@ class ExportOptions(Selection):
     Attributes:
         output: A folder for eee and hf-eval-results, a file for csv and parquet; None: ``export`` with the format's
             suffix.
-        organization, relationship, retrieved: For eee alone: who measured, their relation to the developers, and the
-            time of the export in seconds since 1970.
+        organization, relationship, availability, retrieved: For eee alone: who measured, their relation to the
+            developers, whether others can have the weights, and the time of the export in seconds since 1970.
         hub: For hf-eval-results alone: name of a data set -> its id on the Hub.
     """
 
@@ -37,6 +37,7 @@ class ExportOptions(Selection):
     output: Path | None = None
     organization: str = Field(default="not stated", min_length=1)
     relationship: every_eval_ever.Relationship = "other"
+    availability: every_eval_ever.Availability = "unknown"
     retrieved: str = "0"
     hub: dict[str, str] = Field(default_factory=dict)
 
@@ -76,11 +77,10 @@ def _every_eval_ever(runs: Runs, options: ExportOptions) -> _Files:
             record,
             organization=options.organization,
             relationship=options.relationship,
+            availability=options.availability,
             retrieved=options.retrieved,
         )
-        _, _, model = evaluation.model_info.id.partition("/")
-        benchmark, _, _ = evaluation.evaluation_id.partition("/")
-        path = folder / benchmark / "landmark-bench" / model / f"{record.id}.json"
+        path = folder / every_eval_ever.path_of(evaluation, record)
         files[path] = every_eval_ever.file_content(evaluation)
     return files
 

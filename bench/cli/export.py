@@ -15,6 +15,7 @@ from bench.errors import BenchError, did_you_mean
 
 _FORMATS = ("eee", "hf-eval-results", "csv", "parquet")
 _RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
+_AVAILABILITIES = ("open_weights", "closed_weights", "unknown")
 
 
 def export(
@@ -38,6 +39,9 @@ def export(
             help="To the methods' developers (eee): first_party, third_party, collaborative, other."
         ),
     ] = "other",
+    availability: Annotated[
+        str, typer.Option(help="Of the weights (eee): open_weights, closed_weights, unknown.")
+    ] = "unknown",
     hub: Annotated[
         list[str] | None,
         typer.Option(metavar="DATASET=OWNER/NAME", help="A data set's id on the Hub (hf-eval-results)."),
@@ -66,11 +70,13 @@ def export(
     """
     _require(file_format, _FORMATS, "format")
     _require(relationship, _RELATIONSHIPS, "relationship")
+    _require(availability, _AVAILABILITIES, "availability")
     options = {
         "format": file_format,
         "output": output,
         "organization": organization,
         "relationship": relationship,
+        "availability": availability,
         "retrieved": str(int(time.time())),
         "hub": _hub_ids(hub or []),
         **selection(method, dataset, protocol, metric),

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from bench.errors import BenchError
 from bench.record import RunRecord
 from bench.report import ReportOutput, Runs
-from reports.every_eval_ever import Evaluation, MetricConfig
+from reports.every_eval_ever import Evaluation
 from reports.export import ExportOptions, ExportReport
 from reports.frame import COLUMNS, network_name
 from tests.records import metric, record
@@ -60,7 +60,7 @@ def test_one_run_is_one_evaluation() -> None:
     assert few["evaluation_name"] == "regression nme_interocular annotations=10"
     assert few["score_details"] == {
         "score": 3.25,
-        "details": {},
+        "details": {"standard_deviation_over_draws": "0.125"},
         "uncertainty": {
             "confidence_interval": {
                 "lower": 3.0,
@@ -68,31 +68,73 @@ def test_one_run_is_one_evaluation() -> None:
                 "confidence_level": 0.95,
                 "method": "bootstrap over images",
             },
-            "standard_deviation": 0.125,
             "num_samples": 200,
         },
     }
     assert few["metric_config"]["metric_parameters"] == {"annotations": 10}
     assert few["source_data"]["dataset_name"] == "synthetic-faces"
     assert few["source_data"]["additional_details"]["tier"] == "procedural"
-    assert few["source_data"]["samples_number"] == 200
+    assert few["source_data"]["additional_details"]["images"] == '{"test": 200, "train": 400}'
     assert [one["metric_config"]["lower_is_better"] for one in (few, pck)] == [True, False]
 
 
-def test_only_a_score_with_bounds_is_said_to_be_continuous() -> None:
-    few, pck = evaluation(record(FEW, PCK))["evaluation_results"]
-    assert "score_type" not in few["metric_config"]  # an error has no upper bound
-    told = {key: pck["metric_config"][key] for key in ("score_type", "min_score", "max_score")}
-    assert told == {"score_type": "continuous", "min_score": 0.0, "max_score": 100.0}
-    with pytest.raises(ValidationError, match="min_score and max_score"):
-        MetricConfig(
-            evaluation_description="",
-            metric_id="a",
-            metric_name="a",
-            metric_unit="",
-            lower_is_better=True,
-            score_type="continuous",
-        )
+def test_every_score_lies_within_bounds_that_follow_from_its_unit() -> None:
+    scores = (
+        FEW,
+        PCK,
+        metric(0.5, "ari", unit="at most 1", direction="higher"),
+        metric(0.5, "miou", unit="share, 0 to 1", direction="higher"),
+        metric(-7.0, "log_likelihood", unit="nat", direction="higher"),
+        metric(-7.0, "energy", unit="J"),
+    )
+    bounds = {}
+    for result in evaluation(record(*scores))["evaluation_results"]:
+        config = result["metric_config"]
+        assert config["score_type"] == "continuous"
+        bounds[config["metric_id"]] = (config["min_score"], config["max_score"])
+    assert bounds == {
+        "nme_interocular": (0.0, "Infinity"),
+        "pck_cl": (0.0, 100.0),
+        "ari": ("-Infinity", 1.0),
+        "miou": (0.0, 1.0),
+        "log_likelihood": ("-Infinity", "Infinity"),
+        "energy": ("-Infinity", "Infinity"),
+    }
+
+
+def test_what_the_format_refuses_is_refused() -> None:
+    good = evaluation(record(FEW))
+    for path, value in (
+        (("model_info", "additional_details", "model_availability"), "perhaps"),
+        (("model_info", "additional_details", "feature_dim"), 64),
+        (("evaluation_results", 0, "metric_config", "max_score"), 3.0),
+        (("evaluation_results", 0, "metric_config", "max_score"), None),
+        (("evaluation_results", 0, "score_details", "score"), "3.25%"),
+        (("source_metadata", "evaluator_relationship"), "friend"),
+        (("license",), "MIT"),
+    ):
+        bad = json.loads(json.dumps(good))
+        place = bad
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        with pytest.raises(ValidationError):
+            Evaluation.model_validate(bad)
+
+
+def test_the_formats_own_validator_accepts_the_files(tmp_path: Path) -> None:
+    validator = pytest.importorskip(
+        "every_eval_ever.validator.validation_core", reason="the package every-eval-ever is not installed"
+    )
+    runs = [record(FEW, PCK), record(FEW, protocol="a/b"), record(FEW).model_copy(update={"dataset": None})]
+    for path, content in exported(*runs, format="eee", output=tmp_path).files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(content))
+        place = path.relative_to(tmp_path).as_posix()
+        report = validator.validate_aggregate(path, repo_path=place, run_semantic_checks=True)
+        assert report.valid
+        assert not report.errors
+        assert not report.warnings
 
 
 def test_details_are_texts() -> None:
@@ -117,7 +159,12 @@ def test_a_file_for_each_run_and_names_stay_inside_the_folder() -> None:
     runs = [record(FEW, method="../../evil"), record(FEW, protocol="a/b")]
     paths = list(exported(*runs, format="eee", output="out").files)
     assert len(paths) == 2
-    assert all(path.parts[0] == "out" and ".." not in path.parts and len(path.parts) == 5 for path in paths)
+    uuid4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+    for path in paths:
+        assert re.fullmatch(
+            rf"out/data/landmark-bench-[\w-]+/landmark-bench/[\w-]+/{uuid4}\.json", path.as_posix()
+        )
+    assert list(exported(*runs, format="eee", output="out").files) == paths
 
 
 def test_failed_runs_are_left_out_and_nothing_else_is_an_error() -> None:
@@ -147,6 +194,22 @@ def test_a_file_for_each_model() -> None:
     assert (entry["dataset"]["id"], entry["value"]) == ("lab/faces", 3.25)
     assert "procedural data, not photographs" in entry["notes"]
     assert "95 % interval 3 to 3.5" in entry["notes"]
+
+
+def test_the_hubs_own_library_reads_the_entries() -> None:
+    library = pytest.importorskip("huggingface_hub")
+    if not hasattr(library, "parse_eval_result_entries"):
+        pytest.skip("this huggingface_hub does not know evaluation results yet")
+    (content,) = exported(
+        record(FEW, PCK), format="hf-eval-results", hub={"synthetic-faces": "lab/faces"}
+    ).files.values()
+    told = yaml.safe_load(content)
+    entries = library.parse_eval_result_entries(told)
+    assert [(entry.dataset_id, entry.value) for entry in entries] == [
+        ("lab/faces", 3.25),
+        ("lab/faces", 91.5),
+    ]
+    assert library.eval_result_entries_to_yaml(entries) == told
 
 
 def test_a_data_set_needs_an_id_on_the_hub() -> None:
