@@ -83,7 +83,7 @@ class Column:
         group: First line of the heading, which neighbours may share.
         name: Second line; may be empty.
         digits: Behind the point, of every value.
-        compared: Whether there are at least two values, so that one can be marked as the best.
+        compared: Whether its values differ, so that one can be marked as the best.
         of: What is measured.
     """
 
@@ -165,7 +165,7 @@ def column_of(
 ) -> Column:
     """The column of these values, of which ``row`` is one; its ``asked`` is the full condition."""
     of = Measured(row["protocol"], row["dataset"], row["tier"], row["metric"], row["asked"])
-    return Column(key, *heading, decimals(values), len(values) > 1, of)
+    return Column(key, *heading, decimals(values), len(set(values)) > 1, of)
 
 
 def entries_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -41,6 +42,7 @@ _LATEX = {
     "µ": r"$\mu$",
     "…": r"\ldots{}",
 }
+_LATEX_LABELS = {"method": "l", "weights": r">{\raggedright\arraybackslash}p{0.22\linewidth}"}
 
 
 def markdown(grids: Sequence[Grid], *, level: int = 2, baselines: Sequence[str] = ()) -> str:
@@ -55,22 +57,24 @@ def markdown(grids: Sequence[Grid], *, level: int = 2, baselines: Sequence[str] 
 
 def latex(grids: Sequence[Grid]) -> str:
     """A ``table`` for each grid, with ``booktabs``."""
-    head = (
-        "% \\usepackage[T1]{fontenc} and \\usepackage{booktabs}; a table that is too wide: --metric, --by\n"
-    )
+    head = "% \\usepackage[T1]{fontenc}, \\usepackage{array,booktabs}; a table that is too wide: --metric, --by\n"
     return head + "\n".join(map(_latex_table, grids))
 
 
 def html(grids: Sequence[Grid]) -> str:
     """One page with a plain table for each grid: no script, no style but alignment."""
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
-    page.globals.update(mark=_html_mark, notes_of=notes_of, spans=_spans, missing=MISSING, marks=MARKS)
+    page.globals.update(mark=_html_mark, notes_of=notes_of, headings=_headings, missing=MISSING, marks=MARKS)
     return str(page.render(grids=grids))
 
 
 def latex_text(text: str) -> str:
-    """Text that LaTeX sets as it is."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    """Text that LaTeX sets as it is, without ligatures such as the dash of ``--``."""
+    return re.sub(
+        r"([-,'`])(?=\1)|.",
+        lambda found: found[1] + "{}" if found[1] else _LATEX.get(found[0], found[0]),
+        text,
+    )
 
 
 def _markdown_section(grid: Grid, level: int, baselines: Sequence[str]) -> str:
@@ -107,14 +111,16 @@ def _markdown_section(grid: Grid, level: int, baselines: Sequence[str]) -> str:
 
 def _latex_table(grid: Grid) -> str:
     labels, columns = len(grid.labels), len(grid.columns)
-    left = "".join("l" if name in ("method", "weights") else "r" for name in grid.labels)
-    spans = _spans(grid.columns)
-    groups = " & ".join(rf"\multicolumn{{{count}}}{{c}}{{{latex_text(group)}}}" for group, count in spans)
+    left = "".join(_LATEX_LABELS.get(name, "r") for name in grid.labels)
+    headings = _headings(grid.columns)
+    groups = " & ".join(
+        rf"\multicolumn{{{len(names)}}}{{c}}{{{latex_text(group)}}}" for group, names in headings
+    )
     rules, start = [], labels + 1
-    for _, count in spans:
-        rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
-        start += count
-    names = [*grid.labels, *(column.name for column in grid.columns)]
+    for _, names in headings:
+        rules.append(rf"\cmidrule(lr){{{start}-{start + len(names) - 1}}}")
+        start += len(names)
+    names = [*grid.labels, *(name for _, names in headings for name in names)]
     body = [
         " & ".join([*map(latex_text, entry.labels), *_cells(grid, entry, _latex_cell)]) + r" \\"
         for entry in grid.entries
@@ -149,9 +155,19 @@ def _latex_table(grid: Grid) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
-    """Neighbouring columns of one group: its name, and how many."""
-    return [(group, len(list(members))) for group, members in groupby(columns, key=lambda one: one.group)]
+def _headings(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
+    """Neighbouring columns of one group: its heading, and theirs. A key that all of them share is named once."""
+    headings = []
+    for group, members in groupby(columns, key=lambda column: column.group):
+        names = [column.name for column in members]
+        pairs = [name.partition("=") for name in names]
+        if len({key for key, _, _ in pairs}) == 1 and all(
+            value and "," not in value for _, _, value in pairs
+        ):
+            headings.append((f"{group} ({pairs[0][0]})", [value for _, _, value in pairs]))
+        else:
+            headings.append((group, names))
+    return headings
 
 
 def _cells(grid: Grid, entry: Entry, draw: Callable[[Cell, Column], str]) -> list[str]:
@@ -169,13 +185,13 @@ def _place(cell: Cell, column: Column) -> int | None:
 def _markdown_cell(cell: Cell, column: Column) -> str:
     text = cell.text(column.digits)
     text = {1: f"**{text}**", 2: f"<ins>{text}</ins>"}.get(_place(cell, column) or 0, text)
-    return f"{text} ({cell.open_rank})" if cell.open_rank else text
+    return f"{text} ({cell.open_rank})" if cell.open_rank and column.compared else text
 
 
 def _latex_cell(cell: Cell, column: Column) -> str:
     text = latex_text(cell.text(column.digits))
     text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(_place(cell, column) or 0, text)
-    return rf"{text} \textsuperscript{{({cell.open_rank})}}" if cell.open_rank else text
+    return rf"{text} \textsuperscript{{({cell.open_rank})}}" if cell.open_rank and column.compared else text
 
 
 def _html_mark(cell: Cell, column: Column) -> str:
@@ -205,8 +221,8 @@ td:not(.left) { white-space: nowrap; }
 <table>
 <thead>
 <tr>{% for name in grid.labels %}<th class="left" rowspan="2">{{ name }}</th>{% endfor %}
-{% for group, count in spans(grid.columns) %}<th colspan="{{ count }}">{{ group }}</th>{% endfor %}</tr>
-<tr>{% for column in grid.columns %}<th>{{ column.name }}</th>{% endfor %}</tr>
+{% for group, names in headings(grid.columns) %}<th colspan="{{ names|length }}">{{ group }}</th>{% endfor %}</tr>
+<tr>{% for _, names in headings(grid.columns) %}{% for name in names %}<th>{{ name }}</th>{% endfor %}{% endfor %}</tr>
 </thead>
 <tbody>
 {% for entry in grid.entries %}
@@ -215,7 +231,8 @@ td:not(.left) { white-space: nowrap; }
 {% set column = grid.columns[loop.index0] %}
 <td>{% if cell is none %}{{ missing }}{% else %}
 {% set tag = mark(cell, column) %}
-<{{ tag }}>{{ cell.text(column.digits) }}</{{ tag }}>{% if cell.open_rank %} ({{ cell.open_rank }}){% endif %}
+{% set ranks = cell.open_rank if column.compared %}
+<{{ tag }}>{{ cell.text(column.digits) }}</{{ tag }}>{% if ranks %} ({{ ranks }}){% endif %}
 {% endif %}</td>
 {% endfor %}</tr>
 {% endfor %}

@@ -127,7 +127,7 @@ def _cell(cell: Cell | None, column: Column) -> Text:
     if cell is None:
         return Text(MISSING)
     style = "bold" if cell.rank == 1 else "underline" if cell.rank_low == 1 else ""
-    return Text(cell.text(column.digits), style=style)
+    return Text(cell.text(column.digits), style=style if column.compared else "")
 
 
 def _title(grid: Grid) -> RenderableType:

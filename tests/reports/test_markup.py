@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,25 @@ def test_a_single_value_is_not_called_the_best() -> None:
     assert "textbf" not in written(".tex", record(metric(1.0)))
 
 
+@pytest.mark.parametrize("suffix", [".md", ".tex", ".html"])
+def test_where_all_values_are_equal_none_is_the_best(suffix: str) -> None:
+    equal = [record(metric(1.0), method=name) for name in ("first", "second")]
+    text = written(suffix, *equal)
+    assert "1.0" in text
+    for mark in ("**", "textbf", "<b>", "(1-2)</", "(1-2) |", "superscript{(1-2)}"):
+        assert mark not in text
+
+
+def test_a_key_that_all_columns_share_is_named_once() -> None:
+    counts = [metric(1.0 / count, condition={"annotations": count}) for count in (5, 10)]
+    tex, page = (written(suffix, record(*counts)) for suffix in (".tex", ".html"))
+    assert r"\multicolumn{2}{c}{nme\_interocular $\downarrow$ (annotations)} \\" in tex
+    assert r"& 5 & 10 \\" in tex
+    assert '<th colspan="2">nme_interocular ↓ (annotations)</th>' in page
+    both = [metric(2.0), *counts]
+    assert r"& annotations=5 & annotations=10 \\" in written(".tex", record(*both))
+
+
 def test_latex_is_booktabs_and_balanced() -> None:
     text = written(".tex", *THREE, record(metric(3.0, std=0.25), method="fourth_one"))
     assert r"\textbf{1.000 [0.800, 1.200]} \textsuperscript{(1-2)} \\" in text
@@ -81,6 +102,24 @@ def test_latex_is_booktabs_and_balanced() -> None:
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {3}
     plain = re.sub(r"\\[{}]", "", text)
     assert plain.count("{") == plain.count("}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+def test_latex_compiles(tmp_path: Path) -> None:
+    records = (
+        *THREE,
+        record(metric(3.0), label=HOSTILE),
+        record(metric(2.0), label="a_b % & # $ ^ ~ {} ± ↓ ×²"),
+    )
+    (tmp_path / "board.tex").write_text(written(".tex", *records))
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{array,booktabs}"
+        r"\begin{document}\input{board}\end{document}"
+    )
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 0
 
 
 def test_html_is_well_formed_and_marks_ranks() -> None:
@@ -136,6 +175,7 @@ def test_markdown_text(plain: str, escaped: str) -> None:
 
 
 def test_latex_text() -> None:
+    assert latex_text("bench run --baselines, a-b") == "bench run -{}-baselines, a-b"
     assert latex_text(r"50% of a_b & {c} \d ~ ^ #1 $x$") == (
         r"50\% of a\_b \& \{c\} \textbackslash{}d \textasciitilde{} \textasciicircum{} \#1 \$x\$"
     )

@@ -93,4 +93,6 @@ MEANS.forEach((value) => MEANS_BY_QUESTION.get(value.record.question).push(value
 const entries = new Map();
 const cellOf = (value) => [value.record.question, value.record.seed, value.metric.index, value.condition.index].join();
 [...VALUES, ...MEANS].forEach((value) => entries.set(cellOf(value), (entries.get(cellOf(value)) ?? 0) + 1));
+// Where all values are equal, none is called the best.
+const contested = new Set([...VALUES, ...MEANS].filter((value) => value.rank > 1).map(cellOf));
 

@@ -35,7 +35,7 @@ function rankNode(value) {
 }
 
 // Bold: the best value. Underlined: its error bars touch those of the best.
-const standing = (value) => (entries.get(cellOf(value)) === 1 ? "" : value.rank === 1 ? "best" : value.rankLow === 1 ? "rival" : "");
+const standing = (value) => (!contested.has(cellOf(value)) ? "" : value.rank === 1 ? "best" : value.rankLow === 1 ? "rival" : "");
 
 function valueLink(value) {
   return element("a", { class: `value ${standing(value)}`, href: fragment(value) },
