@@ -102,18 +102,26 @@ class RunContext:
             key: Unique within the run, e.g. ``fewshot/annotations=5/draw=0``.
             compute: Gives named arrays; must depend on nothing but the run's identity.
         """
-        path = None
+        result = self.finished(key)
+        if result is None:
+            result = compute()
+            self.finish(key, result)
+        return result
+
+    def finished(self, key: str) -> Arrays | None:
+        """What :meth:`finish` was given for this part, if it was; a damaged file counts as not finished."""
+        return None if self.partial is None else _read(self._part(self.partial, key))
+
+    def finish(self, key: str, result: Arrays) -> None:
+        """Keep a part of the run, in case that the run is interrupted."""
         if self.partial is not None:
-            path = self.partial / (re.sub(r"[^\w=.-]+", "_", key) + ".npz")
-            stored = _read(path)
-            if stored is not None:
-                return stored
-        result = compute()
-        if path is not None:
             buffer = io.BytesIO()
             np.savez(buffer, **result)  # type: ignore[arg-type]
-            write_atomically(path, buffer.getvalue())
-        return result
+            write_atomically(self._part(self.partial, key), buffer.getvalue())
+
+    @staticmethod
+    def _part(folder: Path, key: str) -> Path:
+        return folder / (re.sub(r"[^\w=.-]+", "_", key) + ".npz")
 
 
 def _read(path: Path) -> Arrays | None:

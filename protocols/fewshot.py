@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor
 
 from bench.context import Arrays, EvaluationData, RunContext
-from bench.features import FeatureExtractor, FeatureMap
-from bench.loading import LoadedSplit
+from bench.features import FeatureExtractor
 from bench.protocol import Measurement, MetricSpec, MetricValue, Protocol, ProtocolOptions, Role
 from bench.record import RunRecord
 from protocols.annotations import (
@@ -22,14 +17,11 @@ from protocols.annotations import (
     error_arrays,
     scoring_notes,
 )
+from protocols.fewshot_learner import Learner, predicts_from_support
 from protocols.heads.regressor import (
     RegressorOptions,
-    Validation,
     chosen_notes,
     direct_notes,
-    fit_and_predict,
-    predict_directly,
-    predicts_itself,
     validation_split,
 )
 from protocols.pictures.cases import draw_cases
@@ -38,14 +30,11 @@ from protocols.stored import StoredAnnotation
 from protocols.support import (
     check_counts,
     counts_that_fit,
-    draw_seed,
     increasing,
     predictions_by_count,
     skipped_notes,
     stacked_by_draw,
-    support_order,
 )
-from protocols.support_copies import SupportFeatures
 
 _DVE: dict[str, Any] = {
     "counts": (1, 5, 10, 20),
@@ -179,7 +168,7 @@ class FewShot(Protocol):
     ) -> Measurement:
         train, test = data.training(), data.test.cropped()
         validation = validation_split(options, data)
-        learner = _Learner(extractor, train, test.images, validation, options, run)
+        learner = Learner(extractor, train, test.images, validation, options, run)
         results_by_count: dict[str, list[Arrays]] = {}
         per_sample = annotation_arrays(test)
         counts = counts_that_fit(options.counts, train)
@@ -189,7 +178,7 @@ class FewShot(Protocol):
             per_sample |= stacked_by_draw(results, [error_arrays(test, each) for each in drawn], count)
         notes = (
             *scoring_notes(train, test),
-            *(direct_notes(extractor) if _predicts_from_support(extractor) else ()),
+            *(direct_notes(extractor) if predicts_from_support(extractor) else ()),
             *((_ALL_SEEN,) if extractor.knows_annotations else ()),
             *skipped_notes(options.counts, train),
             *chosen_notes(results_by_count, options, validation),
@@ -209,78 +198,3 @@ def _values(arrays: Arrays, options: FewShotOptions, seed: int) -> tuple[MetricV
     for count, draws in predictions_by_count(arrays, options.counts).items():
         values += reported([scores(each, test) for each in draws], seed, {"annotations": count})
     return tuple(values)
-
-
-@dataclass
-class _Learner:
-    """Learns from the support set of one count and one draw after another."""
-
-    extractor: FeatureExtractor
-    train: LoadedSplit
-    test_images: Tensor
-    validation: LoadedSplit | None
-    options: FewShotOptions
-    run: RunContext
-
-    @cached_property
-    def unseen(self) -> FeatureMap:
-        return self.run.features(self.extractor, self.test_images, "test images", self._map_size, keep=True)
-
-    @cached_property
-    def watched(self) -> Validation | None:
-        return Validation.read(self.extractor, self.validation, self.options, self.run)
-
-    @property
-    def _map_size(self) -> tuple[int, int]:
-        height, width = self.test_images.shape[-2:]
-        return self.options.map_size((height, width))
-
-    def results(self, counts: list[int]) -> dict[int, list[Arrays]]:
-        """By count, of all draws. Draw by draw, because the support sets of a draw share their features."""
-        found: dict[int, list[Arrays]] = {count: [] for count in counts}
-        for draw in range(self.options.draws):
-            drawn = self._drawn(counts, draw)
-            for count in counts:
-                key = f"fewshot/annotations={count}/draw={draw}"
-                found[count].append(self.run.step(key, partial(self._learn, drawn, count, draw)))
-        return found
-
-    def _drawn(self, counts: list[int], draw: int) -> SupportFeatures:
-        seed = draw_seed(self.run.seed, draw)
-        drawn = self.train.take(support_order(self.train, seed)[: counts[-1]])
-        return SupportFeatures(
-            self.extractor,
-            drawn,
-            counts,
-            self.options,
-            self.run,
-            seed=seed,
-            size=self._map_size,
-            what=f"support images, draw={draw}",
-        )
-
-    def _learn(self, drawn: SupportFeatures, count: int, draw: int) -> Arrays:
-        support = drawn.drawn.take(list(range(count)))
-        return {**self._predictions(drawn, support, count, draw), "support_ids": np.array(support.ids)}
-
-    def _predictions(self, drawn: SupportFeatures, support: LoadedSplit, count: int, draw: int) -> Arrays:
-        if _predicts_from_support(self.extractor):
-            return predict_directly(
-                self.extractor, self.run, split=support.cropped(), unseen=self.test_images
-            )
-        split, learned = drawn.of(count)
-        return fit_and_predict(
-            self.options.for_count(count),
-            self.run,
-            learned=learned,
-            split=split,
-            unseen=self.unseen,
-            seed=drawn.seed,
-            key=f"fewshot/annotations={count}/draw={draw}",
-            validation=self.watched,
-        )
-
-
-def _predicts_from_support(extractor: FeatureExtractor) -> bool:
-    """A network that was trained with all annotations would give the same, however few are given."""
-    return predicts_itself(extractor) and not extractor.knows_annotations

@@ -96,6 +96,11 @@ class SupportFeatures:
         self._last = count, _arranged(pieces)
         return self._last[1].split, self._last[1].features
 
+    @property
+    def nbytes(self) -> int:
+        """Of the features of the set that was asked for last; 0: of none yet."""
+        return 0 if self._last is None else sum(level.nbytes for level in self._last[1].features.levels)
+
     def _each(self, count: int) -> int:
         return copies_of_each(count, self.options.copies) if self.options.augment else 1
 

@@ -106,6 +106,22 @@ def test_the_batch_size_of_the_features_does_not_matter(measured: Measurement) -
         np.testing.assert_allclose(other.per_sample[name], measured.per_sample[name], atol=1e-3)
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_trainings_at_the_same_time_learn_the_same(measured: Measurement, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = measure()
+    finally:
+        torch.set_num_threads(before)
+    for count in (1, 5, 12):
+        for name in (f"predictions_{count}", f"losses_{count}"):
+            np.testing.assert_allclose(together.per_sample[name], measured.per_sample[name], atol=1e-3)
+        np.testing.assert_array_equal(
+            together.per_sample[f"support_ids_{count}"], measured.per_sample[f"support_ids_{count}"]
+        )
+
+
 def test_a_killed_run_continues_with_what_is_unfinished(measured: Measurement, tmp_path: Path) -> None:
     data = evaluation_data()
     FewShot().measure(Colours(), data, changed(counts=(1, 5)), RunContext(partial=tmp_path))
