@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,17 +69,22 @@ class ReportOutput:
 
     Attributes:
         renderable: For people; None where there is nothing to show.
-        data: The same for programs; strict JSON (no NaN).
+        told: What makes :attr:`data`, or the data.
         files: Content by path, to be written atomically.
         exit_code: Of the command that asked for the report.
         added: What is added at the end of files that others write, too.
     """
 
     renderable: RenderableType | None
-    data: dict[str, Any]
+    told: dict[str, Any] | Callable[[], dict[str, Any]]
     files: Mapping[Path, str | bytes] = field(default_factory=dict)
     exit_code: int = 0
     added: Mapping[Path, str] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The same for programs; strict JSON (no NaN). Made when it is asked for: of many runs it is large."""
+        return self.told() if callable(self.told) else self.told
 
 
 class Report(ABC):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -88,13 +89,7 @@ class LeaderboardReport(Report):
         ranked = with_ranks(options.apply(frame_of(records)))
         board = in_order(ranked)
         asked = questions(ranked)
-        data: dict[str, Any] = {
-            "rows": rows_of(board),
-            "tables": [
-                {**rows_of(rows[list(QUESTION)].head(1))[0], "coverage": asdict(coverage(rows))}
-                for rows in asked
-            ],
-        }
+        matches = published_matches(runs) if options.published else ()
         baselines = {part.name: tuple(part.baselines) for part in (record.protocol for record in records)}
         grids: Iterable[Grid] = by_question(ranked, baselines)
         total = len(asked)
@@ -102,10 +97,22 @@ class LeaderboardReport(Report):
             grids = by_key(ranked, options.by)
             total = len(grids)
         if options.published:
-            matches = published_matches(runs)
-            known = set(board["record"])
-            data["published"] = [asdict(match) for match in matches if match.record in known]
             grids = with_published(list(grids), matches)
+
+        @cache
+        def data() -> dict[str, Any]:
+            found: dict[str, Any] = {
+                "rows": rows_of(board),
+                "tables": [
+                    {**rows_of(rows[list(QUESTION)].head(1))[0], "coverage": asdict(coverage(rows))}
+                    for rows in asked
+                ],
+            }
+            if options.published:
+                known = set(board["record"])
+                found["published"] = [asdict(match) for match in matches if match.record in known]
+            return found
+
         whole = list(grids) if set(formats.values()) & _OF_TABLES else []
         files = {path: _content(name, board, whole, data) for path, name in formats.items()}
         shown, rest = for_terminal(whole or grids, total)
@@ -147,11 +154,13 @@ def in_order(ranked: pd.DataFrame) -> pd.DataFrame:
     return ranked.loc[order, list(LEADERBOARD_COLUMNS)].reset_index(drop=True)
 
 
-def _content(name: Format, board: pd.DataFrame, grids: Sequence[Grid], data: dict[str, Any]) -> str:
+def _content(
+    name: Format, board: pd.DataFrame, grids: Sequence[Grid], data: Callable[[], dict[str, Any]]
+) -> str:
     if name == "csv":
         return to_csv(board)
     if name == "json":
-        return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(data(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     if name == "markdown":
         return "".join(f"{line}\n" for line in ("# Leaderboard", "", *MARKS, "")) + markdown(grids)
     return latex(grids) if name == "latex" else html(grids)
