@@ -117,10 +117,13 @@ def test_a_grid_that_is_not_there(tmp_path: Path) -> None:
         read_grid(tmp_path / "grid.toml", runs=tmp_path)
 
 
-def test_the_grid_of_the_benchmark_document_is_whole() -> None:
-    file = Path(__file__).parents[2] / "docs" / "benchmarks.toml"
+@pytest.mark.parametrize(
+    ("name", "seeds"), [("benchmarks", range(5)), ("benchmarks_other_categories", range(1))]
+)
+def test_the_grids_of_the_benchmark_document_are_whole(name: str, seeds: range) -> None:
+    file = Path(__file__).parents[2] / "docs" / f"{name}.toml"
     cells = read_grid(file, runs=Path("runs"))
-    assert {cell.request.seed for cell in cells} == {0, 1, 2, 3, 4}
+    assert {cell.request.seed for cell in cells} == set(seeds)
     assert {cell.request.method for cell in cells} >= {"thewlis", "dve", "contrast", "rahaman", "lead"}
     networks = {cell.request.like for cell in cells if cell.request.method == "random"}
     assert len(networks) == 6
