@@ -118,9 +118,9 @@ def test_a_grid_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "seeds"), [("benchmarks", range(5)), ("benchmarks_other_categories", range(1))]
+    ("name", "seeds", "networks"), [("benchmarks", range(5), 6), ("benchmarks_other_categories", range(1), 5)]
 )
-def test_the_grids_of_the_benchmark_document_are_whole(name: str, seeds: range) -> None:
+def test_the_grids_of_the_benchmark_document_are_whole(name: str, seeds: range, networks: int) -> None:
     grid = Path(__file__).parents[2] / "docs" / f"{name}.toml"
     cells = read_grid(grid, runs=Path("runs"))
     assert {cell.request.seed for cell in cells} == set(seeds)
