@@ -16,7 +16,7 @@ from bench.method import CheckpointFormat, MethodOptions, Translation
 from methods.colour import FACE_MEAN, FACE_STD, IMAGENET_MEAN, IMAGENET_STD, NormaliseColours
 from methods.networks.hourglass import Hourglass
 from methods.networks.resnet import match_memory_format
-from methods.networks.smallnet import SmallNet
+from methods.networks.smallnet import Padding, SmallNet
 
 NetworkName = Literal["smallnet", "hourglass"]
 
@@ -27,6 +27,11 @@ class DVEOptions(MethodOptions):
     network: NetworkName = "hourglass"
     dim: int = Field(
         default=64, ge=1, description="Size of a descriptor; released: 64, and of SmallNet also 3, 16 and 32."
+    )
+    padding: Padding = Field(
+        default="zeros",
+        description="Of SmallNet's convolutions. Released: zeros, which show every cell how far the border is. "
+        "Replicate hides it.",
     )
     colours: Literal["faces", "imagenet"] = Field(
         default="faces", description="Channel statistics of the input: CelebA's, or ImageNet's as for birds."
@@ -45,7 +50,7 @@ class DVENetwork(FeatureExtractor):
         )
         self.backbone: nn.Module
         if options.network == "smallnet":
-            self.backbone = SmallNet(options.dim)
+            self.backbone = SmallNet(options.dim, padding=options.padding)
             self.stride = self.shift_period = 2
             # 12 cells to either side in the dilated convolutions, the pooled pixels, and 2 more in the first one.
             self.receptive_radius = 27

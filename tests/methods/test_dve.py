@@ -22,7 +22,7 @@ from bench.progress import Progress
 from bench.seeds import torch_generator
 from bench.training import Batch, initial_network
 from bench.weights import read_weights
-from methods.dve import DVE, DVERecipe, descriptors_stage, warped_views
+from methods.dve import DVE, DVERecipe, correlation_stage, descriptors_stage, warped_views
 from methods.dve_network import RELEASED, DVENetwork, DVEOptions
 from methods.networks.hourglass import Hourglass
 from methods.networks.smallnet import SmallNet
@@ -69,6 +69,17 @@ def test_hourglass_gives_descriptors_at_half_resolution() -> None:
     assert features.normalisation == "none"
     with pytest.raises(BenchError, match="multiples of 32"):
         network.extract(torch.zeros(1, 3, 70, 70))
+
+
+def test_replicated_borders_do_not_tell_the_position() -> None:
+    plain = torch.full((1, 3, 40, 40), 0.7)
+    spread = {}
+    for padding in ("zeros", "replicate"):
+        options = DVEOptions(network="smallnet", dim=4, padding=padding)
+        torch.manual_seed(0)
+        spread[padding] = DVE().build(options).eval().extract(plain).levels[0].std(dim=(2, 3)).max().item()
+    assert spread["replicate"] < 1e-5
+    assert spread["zeros"] > 1e-3
 
 
 # --- presets and variants ---------------------------------------------------------------------------------------
@@ -237,6 +248,25 @@ def test_the_loss_of_a_step_from_its_parts(exchange: bool, tmp_path: Path) -> No
     apart = (places[:, 0::2, 0::2].reshape(4, 256, 1, 2) - cells[:, None]).norm(dim=-1).sqrt()
     wanted = (torch.softmax(found @ target.mT, 2) * apart).sum(2).mean()
     assert got.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_dense_correlation_can_come_first(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"dense_epochs": 3, "augmentation": False})
+    job = _job(tmp_path, recipe)
+    network = initial_network(job, DVE().build).train()
+    first = correlation_stage(job, network)
+    dense = descriptors_stage(replace(job, recipe=recipe.model_copy(update={"exchange": False})), network)
+    assert (first.steps, dense.steps) == (3 * 2, 2 * 2)
+    assert {first.learning_rate(step) for step in range(first.steps)} == {recipe.learning_rate}
+    batch = Batch(job.images[:4].float() / 255)
+    losses = [stage.losses(batch, torch_generator(0, "step"))["loss"].item() for stage in (first, dense)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+    path = DVE().pretrain(job)
+    with (tmp_path / "log.csv").open() as stream:
+        stages = [row["stage"] for row in csv.DictReader(stream)]
+    assert stages == ["correlation"] * 6 + ["descriptors"] * 4
+    assert read_weights(path, method="dve").provenance["stage"] == "descriptors"
 
 
 @pytest.mark.parametrize(("exchange", "falls_to"), [(True, 0.9), (False, 0.75)])
