@@ -109,7 +109,8 @@ _FINE_TUNING: dict[str, Any] = {
 # two views comes first; the exchange then continues at a tenth of the rate (at the full rate all is lost within 150
 # steps); and borders do not tell the position. By how much the most similar cell moves where a landmark does, from
 # one of 300 rendered faces to another (least squares over x; 1 is right): from scratch, after 5,000 steps, 0.07; after
-# 1,250 of dense correlation 0.58, and 1,000 of exchange more 0.66; with zeros beyond the border 0.27 and 0.30.
+# 1,250 of dense correlation 0.58, and 5,000 of exchange more 0.63; with zeros beyond the border 0.26, and after 500
+# of exchange 0.30.
 _FACE_NOT_FRAME: dict[str, Any] = {
     "image_size": 100,
     "pairs": 8,
