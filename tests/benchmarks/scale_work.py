@@ -178,9 +178,10 @@ def training_work(method: str, options: str, recipe: Any, images: float) -> Work
     elif method == "dve":
         side = recipe.cropped_size()
         cells = reading(method, options, side).cells
-        flops = passes(6, side, recipe.epochs)
+        epochs = recipe.dense_epochs + recipe.epochs
+        flops = passes(6, side, epochs)
         flops += images * recipe.epochs * _FLOPS_OF_EXCHANGE * (cells / 48**2) ** 2
-        steps = images * recipe.epochs / (recipe.pairs or 16)
+        steps = images * epochs / (recipe.pairs or 16)
     elif method == "thewlis":
         epochs = recipe.epochs + recipe.final_epochs
         flops = passes(6, recipe.image_size - 2 * recipe.margin, epochs)
