@@ -251,13 +251,13 @@ def test_the_loss_of_a_step_from_its_parts(exchange: bool, tmp_path: Path) -> No
 
 
 def test_dense_correlation_can_come_first(tmp_path: Path) -> None:
-    recipe = RECIPE.model_copy(update={"dense_epochs": 3, "augmentation": False})
+    recipe = RECIPE.model_copy(update={"dense_epochs": 3, "dense_learning_rate": 2e-3, "augmentation": False})
     job = _job(tmp_path, recipe)
     network = initial_network(job, DVE().build).train()
     first = correlation_stage(job, network)
     dense = descriptors_stage(replace(job, recipe=recipe.model_copy(update={"exchange": False})), network)
     assert (first.steps, dense.steps) == (3 * 2, 2 * 2)
-    assert {first.learning_rate(step) for step in range(first.steps)} == {recipe.learning_rate}
+    assert {first.learning_rate(step) for step in range(first.steps)} == {2e-3}
     batch = Batch(job.images[:4].float() / 255)
     losses = [stage.losses(batch, torch_generator(0, "step"))["loss"].item() for stage in (first, dense)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
