@@ -141,9 +141,10 @@ class FewShot(Protocol):
         "paper": {},
         "dve": {"recipe": "dve"},
         "birds": {"recipe": "birds"},
-        # 320 steps of 8 copies, under 10 ms each on one core for 5 landmarks and 64-d features at 24x24; the paper
-        # preset takes 1550 of 32.
+        # 320 steps of 8 copies, 10 to 16 ms each on one core for 5 landmarks and 64-d features at 24x24; the paper
+        # preset takes 1550 of 32. Two draws: a third of the whole run saved, and no bias; seeds give more of them.
         "quick": {
+            "draws": 2,
             "copies": 320,
             "epochs": 8,
             "cosine_t_max": 8,

@@ -274,7 +274,7 @@ def test_presets_are_options() -> None:
     assert (paper.counts, paper.draws, paper.copies) == ((1, 5, 10, 20, 50, 100), 3, 1000)
     assert (paper.learning_rate, paper.weight_decay, paper.epochs) == (0.01, 0.05, 50)
     quick = FewShotOptions(**FewShot.presets["quick"])
-    assert (quick.counts, quick.draws) == (paper.counts, paper.draws)
+    assert (quick.counts, quick.draws) == (paper.counts, 2)
     dve = FewShotOptions(**FewShot.presets["dve"]).settings()
     assert (dve.weight_decay, dve.amsgrad, dve.cosine_t_max, dve.beta1) == (0.0005, True, None, 0.9)
 
