@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +25,11 @@ def _ctrl_c_is_heard() -> None:
     """Also where the tests are started in the background of a shell, whose children inherit that they ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder that only this test uses."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("BENCH_CACHE", str(folder))
+    return folder

@@ -62,6 +62,10 @@ class Backend(ABC):
         """Where a mask (N,) is true, ascending."""
 
     @abstractmethod
+    def picked(self, values: Array, index: Array) -> Array:
+        """(F, ...) those of the values (N, ...) at the indices (F,)."""
+
+    @abstractmethod
     def repeat(self, values: Array, counts: Array) -> Array:
         """Each of (N,) values as often as its count says."""
 
@@ -123,6 +127,10 @@ class Host(Backend):
 
     def indices(self, mask: BoolArray) -> Array:
         return np.flatnonzero(mask)
+
+    def picked(self, values: Array, index: IntArray) -> Array:
+        # The same as values[index], and up to six times as fast for short rows.
+        return np.take(values, index, axis=0)
 
     def repeat(self, values: Array, counts: IntArray) -> Array:
         return np.repeat(values, counts)

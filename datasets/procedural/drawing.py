@@ -137,7 +137,7 @@ def _painted(batch: Batch, shown: _Shown) -> tuple[FloatArray, FloatArray, Float
             mine = start + np.flatnonzero(shown.piece[start:stop] == i)
             if len(mine):
                 piece = batch.pieces[i]
-                albedo[mine], gloss[mine] = piece.paint(shown.place[mine])
+                albedo[mine], gloss[mine] = piece.paint(np.take(shown.place, mine, axis=0))
                 translucent[mine] = piece.translucent
     return albedo, gloss, translucent
 

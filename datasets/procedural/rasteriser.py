@@ -35,11 +35,14 @@ class Fragments:
 
     def interpolate(self, values: Array, triangles: Array) -> Array:
         """(F, D) values at the fragments of per-vertex values (V, D)."""
-        return self.on.interpolate(self.weights, triangles[self.triangle], values)
+        return self.on.interpolate(self.weights, self.on.picked(triangles, self.triangle), values)
 
     def take(self, keep: Array) -> Fragments:
-        """Those that are kept: a mask over the fragments, or indices."""
-        return Fragments(self.sample[keep], self.triangle[keep], self.weights[keep], self.on)
+        """Those at the indices ``keep``."""
+        picked = self.on.picked
+        return Fragments(
+            picked(self.sample, keep), picked(self.triangle, keep), picked(self.weights, keep), self.on
+        )
 
 
 def rasterise(
@@ -65,7 +68,7 @@ def rasterise(
     """
     fragments = _covered(vertices, triangles, side, picture, on)
     if accept is not None:
-        fragments = fragments.take(accept(fragments))
+        fragments = fragments.take(on.indices(accept(fragments)))
     depth = fragments.interpolate(vertices[:, 2:], triangles)
     owner = fragments.sample // (side * side)
     low, high = on.bounds(depth, owner, pictures)
@@ -80,7 +83,8 @@ def rasterise(
 def _covered(vertices: Array, triangles: Array, side: int, picture: Array | None, on: Backend) -> Fragments:
     """Every (triangle, sample) pair where the sample's centre lies in the front-facing triangle."""
     xp = on.xp
-    first, second, third = (vertices[triangles[:, i], :2] for i in range(3))
+    picked, plane = on.picked, vertices[:, :2]
+    first, second, third = (picked(plane, triangles[:, i]) for i in range(3))
     to_second, to_third = second - first, third - first
     area = to_second[:, 0] * to_third[:, 1] - to_third[:, 0] * to_second[:, 1]
     low = xp.ceil(xp.minimum(xp.minimum(first, second), third) - 0.5)
@@ -88,36 +92,36 @@ def _covered(vertices: Array, triangles: Array, side: int, picture: Array | None
     low, high = xp.clip(low, 0, None), xp.clip(high, None, side - 1)
     span = on.cast(high - low + 1, "int32")
     kept = on.indices((area > 1e-6) & (span[:, 0] > 0) & (span[:, 1] > 0))
-    low, first = low[kept], first[kept]
+    low, first, span = picked(low, kept), picked(first, kept), picked(span, kept)
     # Barycentric weights are affine in the position: value at the first sample, and steps right and down.
     inverse = 1.0 / area[kept]
-    to_second, to_third = to_second[kept], to_third[kept]
+    to_second, to_third = picked(to_second, kept), picked(to_third, kept)
     start = low + 0.5 - first
     b_right, b_down = to_third[:, 1] * inverse, -to_third[:, 0] * inverse
     c_right, c_down = -to_second[:, 1] * inverse, to_second[:, 0] * inverse
     b_first = start[:, 0] * b_right + start[:, 1] * b_down
     c_first = start[:, 0] * c_right + start[:, 1] * c_down
     # Every candidate row of samples first, then every sample of each row.
-    tall = span[kept, 1]
+    tall = span[:, 1]
     row_owner = on.repeat(on.counting(len(kept)), tall)
     row = _counted(tall, on)
-    wide = span[kept, 0][row_owner]
-    row_b = b_first[row_owner] + row * b_down[row_owner]
-    row_c = c_first[row_owner] + row * c_down[row_owner]
-    row_sample = on.cast((low[:, 1] * side + low[:, 0])[row_owner] + row * side, "int32")
+    wide = picked(span[:, 0], row_owner)
+    row_b = picked(b_first, row_owner) + row * picked(b_down, row_owner)
+    row_c = picked(c_first, row_owner) + row * picked(c_down, row_owner)
+    row_sample = on.cast(picked(low[:, 1] * side + low[:, 0], row_owner) + row * side, "int32")
     if picture is not None:
-        row_sample = row_sample + (picture[kept] * (side * side))[row_owner]
+        row_sample = row_sample + picked(picture[kept] * (side * side), row_owner)
     right = _counted(wide, on)
     b = on.repeat(row_b, wide)
-    b += right * on.repeat(b_right[row_owner], wide)
+    b += right * on.repeat(picked(b_right, row_owner), wide)
     c = on.repeat(row_c, wide)
-    c += right * on.repeat(c_right[row_owner], wide)
+    c += right * on.repeat(picked(c_right, row_owner), wide)
     # The slack closes hairline gaps between neighbours; the depth test settles double cover.
     inside = on.indices((b >= -_SLACK) & (c >= -_SLACK) & (b + c <= 1.0 + _SLACK))
-    b, c = b[inside], c[inside]
+    b, c = picked(b, inside), picked(c, inside)
     weights = xp.stack([1.0 - b - c, b, c], axis=-1)
-    sample = on.repeat(row_sample, wide)[inside] + on.cast(right[inside], "int32")
-    return Fragments(sample, on.repeat(kept[row_owner], wide)[inside], weights, on)
+    sample = picked(on.repeat(row_sample, wide), inside) + on.cast(picked(right, inside), "int32")
+    return Fragments(sample, picked(on.repeat(picked(kept, row_owner), wide), inside), weights, on)
 
 
 def _counted(lengths: Array, on: Backend) -> Array:

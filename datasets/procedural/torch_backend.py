@@ -46,6 +46,9 @@ class TorchBackend(Backend):
     def indices(self, mask: Tensor) -> Tensor:
         return mask.nonzero()[:, 0]
 
+    def picked(self, values: Tensor, index: Tensor) -> Tensor:
+        return values[index]
+
     def repeat(self, values: Tensor, counts: Tensor) -> Tensor:
         return torch.repeat_interleave(values, counts)
 

@@ -28,17 +28,14 @@ PAGE = "<html><head><title>Quota exceeded</title></head></html>"
 TEST_LIST, TABLE = "MTFL/testing.txt", "aflw_cropped/facedata_cropped.csv"
 HEADER = "idx,image_file,face_id,crop_file," + ",".join(f"{a}{i}" for i in range(1, 6) for a in "xy") + ",set"
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def shared(*parts: str) -> Path:
     path = SHARED.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"{Path(*parts)} does not lie beside this checkout")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
 
 
 def jittered(count: int, seed: int = 0) -> np.ndarray:

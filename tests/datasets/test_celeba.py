@@ -34,10 +34,7 @@ from tests.goldens import SHARED, golden
 MEAN = np.array([0.5084, 0.4224, 0.3769])[:, None, None]
 STD = np.array([0.2599, 0.2371, 0.2323])[:, None, None]
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def fixture(*parts: str) -> Path:

@@ -16,10 +16,7 @@ from datasets.helen import LABEL_NAMES, HelenDataset, HelenOptions, HelenProvide
 WIDTH, HEIGHT = 24, 18
 LISTS = {"train": "exemplars.txt", "val": "tuning.txt", "test": "testing.txt"}
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def soft_segments(seed: int) -> np.ndarray:

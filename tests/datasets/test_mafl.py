@@ -14,10 +14,7 @@ from tests.datasets.celeba_tree import BOX, WILD, headed, name, open_split, pict
 
 BOXES = "Anno/list_bbox_celeba.txt"
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -22,17 +22,14 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 PARTS = sorted({part for parts in SPLITS.values() for part in parts}, key=lambda part: part.folder)
 Face = tuple[str, np.ndarray, np.ndarray, tuple[float, ...]]  # image name, pixels, 1-based points, box
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def shared(*parts: str) -> Path:
     path = SHARED.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"{Path(*parts)} does not lie beside this checkout")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
 
 
 def grid_face(box: tuple[float, ...]) -> np.ndarray:
