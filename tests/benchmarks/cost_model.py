@@ -175,7 +175,7 @@ def measure(protocol_name: str, sizes: Sizes) -> tuple[float, float]:
     device = torch.device("cpu")
     extractor = open_network(request, device, Progress.silent()).extractor
     data = EvaluationData(train=split("train", sizes, 0), test=split("test", sizes, 1))
-    chosen = protocol.presets["quick"] | OPTIONS.get(protocol_name, lambda s: {})(sizes)
+    chosen = protocol.presets["quick"] | (OPTIONS[protocol_name](sizes) if protocol_name in OPTIONS else {})
     before = reset_peak()
     started = perf_counter()
     protocol.measure(extractor, data, protocol.Options(**chosen), RunContext(device=device))
@@ -203,7 +203,7 @@ def fit(terms: list[dict[str, float]], measured: list[float]) -> tuple[dict[str,
     work = np.array([[1.0, *term.values()] for term in terms])
     wanted = np.array(measured)
     scale = work.max(0)
-    found, _ = nnls(work / scale / wanted[:, None], np.ones(len(wanted)))  # type: ignore[no-untyped-call]
+    found, _ = nnls(work / scale / wanted[:, None], np.ones(len(wanted)))
     units = found / scale
     return dict(zip(names, units.tolist(), strict=True)), (work @ units).tolist()
 

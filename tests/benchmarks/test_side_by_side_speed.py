@@ -54,12 +54,12 @@ def trainings(sizes: Sizes) -> Ways:
     settings = FitSettings(
         epochs=sizes.epochs, batch_size=8, cosine_t_max=sizes.epochs, learning_rate=0.045, weight_decay=5e-4
     )
-    latest: dict[str, list[np.ndarray]] = {}  # type: ignore[type-arg]
+    latest: dict[str, list[np.ndarray]] = {}
 
-    def training(seed: int, run: RunContext) -> np.ndarray:  # type: ignore[type-arg]
+    def training(seed: int, run: RunContext) -> np.ndarray:
         regressor = VirtualKeypointRegressor(sizes.channels, 5, torch.Generator().manual_seed(seed))
         fit(regressor, features, targets, visible, settings, seed=seed, run=run, key=f"seed={seed}")
-        weights: np.ndarray = regressor.score_weight.detach().numpy()  # type: ignore[type-arg]
+        weights: np.ndarray = regressor.score_weight.detach().numpy()
         return weights
 
     def on_all_cores(name: str, together: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def write_boxes(root: Path, rows: dict[int, list[int]]) -> None:
     (root / BOXES).write_text(headed(complete, "image_id x_1 y_1 width height"))
 
 
-def factors(dataset: object) -> dict[str, float]:
+def factors(dataset: object) -> Mapping[str, float]:
     assert isinstance(dataset, BoxCuts)
     return dataset.zoom_factors
 

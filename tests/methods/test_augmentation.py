@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from methods.augmentation import (
     shift_hue,
 )
 
-PLAIN = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0, "interpolation": "bilinear"}
+PLAIN: dict[str, Any] = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0, "interpolation": "bilinear"}
 
 
 @pytest.fixture

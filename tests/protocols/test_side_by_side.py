@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -77,9 +77,10 @@ def test_the_first_failure_ends_the_others(threads: int) -> None:
     def fails(run: RunContext) -> int:
         raise BenchError("the loss is nan")
 
+    trainings: list[Callable[[RunContext], int]] = [fails, *(partial(endless, i) for i in range(9))]
     give_up = time.monotonic() + 60
     with pytest.raises(BenchError, match="the loss is nan"):
-        side_by_side([fails, *(partial(endless, number) for number in range(9))], RunContext(), "some")
+        side_by_side(trainings, RunContext(), "some")
     assert time.monotonic() < give_up
     assert len(begun) < 9
     assert torch.get_num_threads() == threads
