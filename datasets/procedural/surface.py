@@ -28,7 +28,9 @@ def frame_surface(frame: Frame) -> SurfaceMap:
         depth[fragments.sample] = fragments.interpolate(scene.vertices[:, 2:], scene.triangles)[:, 0]
         hidden = hidden | glazed(frame, np.zeros((len(hidden), 4), dtype=np.float32), depth).reshape(-1)
     own = (scene.piece_of_triangle[fragments.triangle] < scene.own) & ~hidden[fragments.sample]
-    return surface_map(fragments.take(np.flatnonzero(own)), batch.screen, scene.triangles, scene.surface, frame.size)
+    return surface_map(
+        fragments.take(np.flatnonzero(own)), batch.screen, scene.triangles, scene.surface, frame.size
+    )
 
 
 def surface_map(
