@@ -24,7 +24,7 @@ from protocols.parts import Parts, PartsOptions
 from protocols.regression import Regression
 from protocols.scale import Scale, ScaleOptions
 from protocols.segmentation import Segmentation, SegmentationOptions
-from tests.protocols import matching_world, parts_world, regression_world, test_equivariance, test_scale
+from tests.protocols import equivariance_world, matching_world, parts_world, regression_world, test_scale
 from tests.protocols.test_discovered import Finds
 from tests.protocols.test_finetune import Small
 from tests.records import record
@@ -77,8 +77,8 @@ MEASURED: dict[type[Protocol], Callable[[], tuple[Measurement, Any]]] = {
     ),
     Equivariance: lambda: _measured(
         Equivariance(),
-        test_equivariance.Colours(),
-        EvaluationData(None, test_equivariance.split_of(12)),
+        equivariance_world.Colours(),
+        EvaluationData(None, equivariance_world.split_of(12)),
         EquivarianceOptions(max_distance=5),
     ),
     Segmentation: lambda: _measured(

@@ -1,4 +1,4 @@
-"""Equivariance of features, against answers counted by hand and extractors whose answer is known."""
+"""Equivariance of features, against extractors whose answer is known."""
 
 from __future__ import annotations
 
@@ -10,178 +10,28 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
 
-from bench.context import EvaluationData, RunContext
 from bench.errors import BenchError
-from bench.features import FeatureExtractor, FeatureMap
 from bench.geometry.elastic import ElasticWarp
-from bench.landmarks import LandmarkSchema
-from bench.loading import LoadedSplit
-from bench.protocol import Measurement, MetricValue
 from bench.seeds import torch_generator
 from protocols.equivariance import Equivariance, EquivarianceOptions
 from protocols.scores.equivariance import drawing, score
+from tests.protocols.equivariance_world import (
+    MARGIN,
+    SIDE,
+    Colours,
+    Constant,
+    Mixed,
+    Noise,
+    measure,
+    split_of,
+    value,
+)
 
-SIDE, MARGIN = 48, 6
-
-
-def smooth_images(count: int, side: int) -> Tensor:
-    """Colours that differ from pixel to pixel: the column, the row and their mixture, slowly changing."""
-    ramp = torch.linspace(30, 250, side)
-    mixed = (ramp.expand(side, side) + ramp[:, None]) / 2
-    picture = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side), mixed])
-    return picture.round().to(torch.uint8).expand(count, -1, -1, -1).contiguous()
-
-
-def split_of(images: int = 6, *, margin: int = MARGIN, points: int = 5) -> LoadedSplit:
-    stream = torch.Generator().manual_seed(3)
-    spread = torch.rand(images, points, 2, generator=stream) * (SIDE * 0.5) + SIDE * 0.25
-    return LoadedSplit(
-        name="made/test",
-        fingerprint="00",
-        ids=tuple(f"image{i}" for i in range(images)),
-        identities=(None,) * images,
-        images=smooth_images(images, SIDE + 2 * margin),
-        points=spread + margin,
-        visible=torch.ones(images, points, dtype=torch.bool),
-        schema=LandmarkSchema(tuple("abcdefghij"[:points])),
-        margin=margin,
-    )
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
-class Colours(FeatureExtractor):
-    """Red and green as angles, so that the cosine tells all colours apart; one cell a pixel."""
-
-    def forward(self, images: Tensor) -> FeatureMap:
-        angles = images[:, :2] * 3
-        features = torch.cat([angles.cos(), angles.sin()], 1)
-        height, width = images.shape[-2:]
-        return FeatureMap((features,), (height, width), (height, width), "none")
-
-
-class Constant(FeatureExtractor):
-    def forward(self, images: Tensor) -> FeatureMap:
-        height, width = images.shape[-2:]
-        return FeatureMap((images.new_ones(len(images), 3, 4, 4),), (4, 4), (height, width))
-
-
-class Noise(FeatureExtractor):
-    """Features that have nothing to do with the image, and are other ones at every call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stream = torch.Generator().manual_seed(7)
-
-    def forward(self, images: Tensor) -> FeatureMap:
-        size = (images.shape[-2], images.shape[-1])
-        return FeatureMap((torch.randn(len(images), 8, *size, generator=self.stream),), size, size)
-
-
-class Mixed(FeatureExtractor):
-    """A small random network with two coarse levels; its map depends on the image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fine = nn.Conv2d(3, 8, 5, stride=2, padding=2)
-        self.coarse = nn.Conv2d(8, 16, 3, stride=2, padding=1)
-        stream = torch.Generator().manual_seed(5)
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=0.4, generator=stream)
-
-    def forward(self, images: Tensor) -> FeatureMap:
-        fine = self.fine(images).relu()
-        size = (images.shape[-2], images.shape[-1])
-        return FeatureMap((self.coarse(fine).relu(), fine), (size[0] // 4, size[1] // 4), size, "per_level")
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than everything else on so few images."""
-    monkeypatch.setattr("protocols.equivariance.drawing", lambda values, unit: np.zeros((1, 1, 3), np.uint8))
-
-
-def measure(
-    split: LoadedSplit,
-    extractor: FeatureExtractor,
-    *,
-    seed: int = 0,
-    batch_size: int = 4,
-    partial: Path | None = None,
-    **options: Any,
-) -> Measurement:
-    protocol, chosen = Equivariance(), EquivarianceOptions(**options)
-    data = EvaluationData(train=None, test=split)
-    protocol.check(chosen, data)
-    return protocol.measure(extractor, data, chosen, RunContext(seed, batch_size=batch_size, partial=partial))
-
-
-def value(
-    values: tuple[MetricValue, ...], metric: str, predictor: str = "features", distance: int | None = None
-) -> MetricValue:
-    condition: dict[str, Any] = {"predictor": predictor}
-    if distance is not None:
-        condition["distance"] = distance
-    found = [each for each in values if each.metric == metric and each.condition == condition]
-    assert len(found) == 1
-    return found[0]
-
-
-# --- metrics, counted by hand -----------------------------------------------------------------------------
-
-
-def by_hand() -> dict[str, np.ndarray[Any, Any]]:
-    """Two images of 100 px; distances 0, 5, 20, 20 + 1e-9 | 30, 10, and two points that do not count."""
-    targets = np.array([[[50.0, 50], [10, 10], [40, 60], [7, 30]], [[50, 50], [90, 90], [0, 0], [1, 1]]])
-    away = np.array([[[0.0, 0], [3, 4], [12, 16], [20 + 1e-9, 0]], [[30, 0], [0, -10], [50, 0], [0, 0]]])
-    counted = np.array([[True, True, True, True], [True, True, False, False]])
-    return {"targets": targets, "predicted": targets + away, "counted": counted, "visible": counted}
-
-
-def test_metrics_by_hand() -> None:
-    values = score(by_hand(), side=100, scale_to=100, max_distance=25, seed=0)
-    assert value(values, "equivariance_acc@20px").value == pytest.approx(100 * 4 / 6)
-    curve = [value(values, "equivariance_acc", distance=d).value for d in range(1, 26)]
-    steps = [1] * 4 + [2] * 5 + [3] * 10 + [4] + [5] * 5
-    assert curve == pytest.approx([100 * step / 6 for step in steps])
-    assert value(values, "equivariance_error_mean").value == pytest.approx((5 + 20 + 20 + 30 + 10) / 6)
-    assert value(values, "equivariance_error_median").value == pytest.approx(15)
-    assert value(values, "equivariance_auc").value == pytest.approx((25 + 20 + 5 + 5 + 0 + 15) / 25 / 6)
-    assert {each.count for each in values} == {2}
-    low, high = value(values, "equivariance_acc@20px").low, value(values, "equivariance_acc@20px").high
-    # Whole images are resampled: 3 of 4 points of the first, 1 of 2 of the second.
-    assert (low, high) == pytest.approx((50, 75))
-
-
-def test_the_area_is_the_mean_of_the_curve_over_all_distances() -> None:
-    arrays = by_hand()
-    area = value(score(arrays, side=100, scale_to=100, max_distance=25, seed=0), "equivariance_auc").value
-    errors = np.linalg.norm(arrays["predicted"] - arrays["targets"], axis=-1)[arrays["counted"]]
-    fine = (np.arange(25000) + 0.5) / 1000
-    assert area == pytest.approx((errors[:, None] <= fine).mean(), abs=1e-4)
-
-
-def test_distances_can_be_scaled_to_another_image() -> None:
-    """At 128 px the point 15 px away in 96 is exactly 20 away."""
-    targets = np.array([[[48.0, 48], [48, 48]]])
-    predicted = targets + np.array([[[9.0, 12], [15.001, 0]]])
-    both = np.ones((1, 2), dtype=bool)
-    arrays = {"targets": targets, "predicted": predicted, "counted": both, "visible": both}
-    values = score(arrays, side=96, scale_to=128, max_distance=40, seed=0)
-    assert value(values, "equivariance_acc@20px").value == pytest.approx(50)
-    assert value(values, "equivariance_error_mean").value == pytest.approx((15 + 15.001) / 2 * 4 / 3)
-    native = score(arrays, side=96, scale_to=96, max_distance=30, seed=0)
-    assert value(native, "equivariance_acc@20px").value == 100
-    # Area and chance are the same question asked in other units.
-    for predictor in ("features", "random"):
-        scaled = value(values, "equivariance_auc", predictor).value
-        assert scaled == pytest.approx(value(native, "equivariance_auc", predictor).value)
-    assert value(values, "equivariance_acc", "random", 40).value == pytest.approx(
-        value(native, "equivariance_acc", "random", 30).value
-    )
-
-
-# --- extractors whose answer is known ---------------------------------------------------------------------
+# --- extractors whose answer is known --------------------------------------------------------------------
 
 
 def test_unique_colours_find_every_point() -> None:
@@ -249,47 +99,7 @@ def test_more_equivariant_features_score_more() -> None:
     assert areas[2] - areas[0] > 0.5
 
 
-# --- chance -----------------------------------------------------------------------------------------------
-
-
-def test_chance_counts_the_pixels_around_each_point_by_hand() -> None:
-    """In an image of 4 px: around the centre of pixel (1, 1), around a corner, and around the middle."""
-    targets = np.array([[[1.5, 1.5], [0.0, 0.0], [2.0, 2.0]]])
-    for which, within in ((0, {1: 5, 2: 11, 3: 16}), (1, {1: 1, 2: 3, 3: 8}), (2, {1: 4, 2: 12, 3: 16})):
-        counted = np.arange(3)[None] == which
-        arrays = {"targets": targets, "predicted": targets, "counted": counted, "visible": counted}
-        values = score(arrays, side=4, scale_to=4, max_distance=3, seed=0)
-        found = {d: value(values, "equivariance_acc", "random", d).value * 16 / 100 for d in (1, 2, 3)}
-        assert found == pytest.approx(within)
-        assert value(values, "equivariance_acc@20px", "random").value == 100
-
-
-def test_chance_is_the_mean_over_all_predictions() -> None:
-    """Every pixel in turn as the prediction, scored as predictions are."""
-    side = 5
-    stream = np.random.default_rng(0)
-    targets = stream.uniform(0, side, (1, 2, 2))
-    every = [(j + 0.5, i + 0.5) for i in range(side) for j in range(side)]
-    all_count = np.ones((1, 2), dtype=bool)
-    totals: dict[tuple[str, int | None], float] = {}
-    for pixel in every:
-        arrays = {
-            "targets": targets,
-            "predicted": np.broadcast_to(np.array(pixel), targets.shape).copy(),
-            "counted": all_count,
-            "visible": all_count,
-        }
-        values = score(arrays, side=side, scale_to=7, max_distance=4, seed=0)
-        for each in values:
-            if each.condition["predictor"] == "features" and each.metric != "equivariance_error_median":
-                key = (each.metric, each.condition.get("distance"))
-                totals[key] = totals.get(key, 0) + each.value / len(every)  # type: ignore[index, arg-type]
-    assert len(totals) == 3 + 4
-    for (metric, distance), expected in totals.items():
-        assert value(values, metric, "random", distance).value == pytest.approx(expected)
-
-
-# --- which points count -----------------------------------------------------------------------------------
+# --- which points count ----------------------------------------------------------------------------------
 
 
 def test_occluded_and_moved_out_points_do_not_count() -> None:
@@ -349,7 +159,7 @@ def test_a_grid_needs_no_annotation() -> None:
     assert np.array_equal(full["points"], full["predicted"])
 
 
-# --- seeds, batches, parts --------------------------------------------------------------------------------
+# --- seeds, batches, parts -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
@@ -393,7 +203,7 @@ def test_finished_parts_are_not_measured_again(tmp_path: Path, monkeypatch: pyte
     assert whole.values == first.values == again.values
 
 
-# --- options, notes, drawing ------------------------------------------------------------------------------
+# --- options, notes, drawing -----------------------------------------------------------------------------
 
 
 def test_metrics_follow_from_the_stored_arrays() -> None:

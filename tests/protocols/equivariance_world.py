@@ -1,0 +1,113 @@
+"""Extractors whose equivariance is known, images for them, and how the tests measure them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.context import EvaluationData, RunContext
+from bench.features import FeatureExtractor, FeatureMap
+from bench.landmarks import LandmarkSchema
+from bench.loading import LoadedSplit
+from bench.protocol import Measurement, MetricValue
+from protocols.equivariance import Equivariance, EquivarianceOptions
+
+SIDE, MARGIN = 48, 6
+
+
+def smooth_images(count: int, side: int) -> Tensor:
+    """Colours that differ from pixel to pixel: the column, the row and their mixture, slowly changing."""
+    ramp = torch.linspace(30, 250, side)
+    mixed = (ramp.expand(side, side) + ramp[:, None]) / 2
+    picture = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side), mixed])
+    return picture.round().to(torch.uint8).expand(count, -1, -1, -1).contiguous()
+
+
+def split_of(images: int = 6, *, margin: int = MARGIN, points: int = 5) -> LoadedSplit:
+    stream = torch.Generator().manual_seed(3)
+    spread = torch.rand(images, points, 2, generator=stream) * (SIDE * 0.5) + SIDE * 0.25
+    return LoadedSplit(
+        name="made/test",
+        fingerprint="00",
+        ids=tuple(f"image{i}" for i in range(images)),
+        identities=(None,) * images,
+        images=smooth_images(images, SIDE + 2 * margin),
+        points=spread + margin,
+        visible=torch.ones(images, points, dtype=torch.bool),
+        schema=LandmarkSchema(tuple("abcdefghij"[:points])),
+        margin=margin,
+    )
+
+
+class Colours(FeatureExtractor):
+    """Red and green as angles, so that the cosine tells all colours apart; one cell a pixel."""
+
+    def forward(self, images: Tensor) -> FeatureMap:
+        angles = images[:, :2] * 3
+        features = torch.cat([angles.cos(), angles.sin()], 1)
+        height, width = images.shape[-2:]
+        return FeatureMap((features,), (height, width), (height, width), "none")
+
+
+class Constant(FeatureExtractor):
+    def forward(self, images: Tensor) -> FeatureMap:
+        height, width = images.shape[-2:]
+        return FeatureMap((images.new_ones(len(images), 3, 4, 4),), (4, 4), (height, width))
+
+
+class Noise(FeatureExtractor):
+    """Features that have nothing to do with the image, and are other ones at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stream = torch.Generator().manual_seed(7)
+
+    def forward(self, images: Tensor) -> FeatureMap:
+        size = (images.shape[-2], images.shape[-1])
+        return FeatureMap((torch.randn(len(images), 8, *size, generator=self.stream),), size, size)
+
+
+class Mixed(FeatureExtractor):
+    """A small random network with two coarse levels; its map depends on the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(3, 8, 5, stride=2, padding=2)
+        self.coarse = nn.Conv2d(8, 16, 3, stride=2, padding=1)
+        stream = torch.Generator().manual_seed(5)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.4, generator=stream)
+
+    def forward(self, images: Tensor) -> FeatureMap:
+        fine = self.fine(images).relu()
+        size = (images.shape[-2], images.shape[-1])
+        return FeatureMap((self.coarse(fine).relu(), fine), (size[0] // 4, size[1] // 4), size, "per_level")
+
+
+def measure(
+    split: LoadedSplit,
+    extractor: FeatureExtractor,
+    *,
+    seed: int = 0,
+    batch_size: int = 4,
+    partial: Path | None = None,
+    **options: Any,
+) -> Measurement:
+    protocol, chosen = Equivariance(), EquivarianceOptions(**options)
+    data = EvaluationData(train=None, test=split)
+    protocol.check(chosen, data)
+    return protocol.measure(extractor, data, chosen, RunContext(seed, batch_size=batch_size, partial=partial))
+
+
+def value(
+    values: tuple[MetricValue, ...], metric: str, predictor: str = "features", distance: int | None = None
+) -> MetricValue:
+    condition: dict[str, Any] = {"predictor": predictor}
+    if distance is not None:
+        condition["distance"] = distance
+    found = [each for each in values if each.metric == metric and each.condition == condition]
+    assert len(found) == 1
+    return found[0]
