@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.context import EvaluationData, RunContext
 from bench.features import FeatureExtractor, FeatureMap
@@ -68,23 +68,6 @@ class Noise(FeatureExtractor):
     def forward(self, images: Tensor) -> FeatureMap:
         size = (images.shape[-2], images.shape[-1])
         return FeatureMap((torch.randn(len(images), 8, *size, generator=self.stream),), size, size)
-
-
-class Mixed(FeatureExtractor):
-    """A small random network with two coarse levels; its map depends on the image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fine = nn.Conv2d(3, 8, 5, stride=2, padding=2)
-        self.coarse = nn.Conv2d(8, 16, 3, stride=2, padding=1)
-        stream = torch.Generator().manual_seed(5)
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=0.4, generator=stream)
-
-    def forward(self, images: Tensor) -> FeatureMap:
-        fine = self.fine(images).relu()
-        size = (images.shape[-2], images.shape[-1])
-        return FeatureMap((self.coarse(fine).relu(), fine), (size[0] // 4, size[1] // 4), size, "per_level")
 
 
 def measure(

@@ -21,12 +21,12 @@ from tests.protocols.equivariance_world import (
     SIDE,
     Colours,
     Constant,
-    Mixed,
     Noise,
     measure,
     split_of,
     value,
 )
+from tests.protocols.matching_world import Mixed
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
