@@ -15,7 +15,7 @@ from bench.shipped import shipped_entries
 from bench.store import RunStore
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-SEEDS = 3
+SEEDS = 5
 DRAWING = ("matching", "equivariance", "fewshot", "segmentation", "parts")
 """What draws pairs, warps, support sets or starts of clusters."""
 
