@@ -22,6 +22,7 @@ from protocols.heads.virtual_keypoints import (
     to_pixels,
 )
 from protocols.regression import Regression
+from protocols.support import draw_seed, support_order
 from tests.killing import KilledError, Killer
 from tests.protocols.regression_world import Colours, evaluation_data, mean_shape_error
 
@@ -74,6 +75,26 @@ def test_with_a_network_that_stays_it_is_the_regression_protocol(feature_scale: 
     np.testing.assert_allclose(ours.per_sample["predictions"], frozen.per_sample["predictions"], atol=1e-2)
     assert ours.values[0].metric == "nme_interocular"
     assert ours.values[0].value == pytest.approx(frozen.values[0].value, rel=1e-3)
+
+
+def test_some_images_are_those_of_the_first_draw_of_few_shot() -> None:
+    data = evaluation_data()
+    whole = data.training()
+    run = RunContext(seed=3)
+    first = support_order(whole, draw_seed(run.seed, 0))[:10]
+    some = measure(data, with_options(images=10), run=run)
+    alone = measure(replace(data, train=whole.take(first)), run=run)
+    np.testing.assert_array_equal(some.per_sample["predictions"], alone.per_sample["predictions"])
+    assert some.notes[0] == f"learned from 10 of {len(whole)} images"
+    other = measure(data, with_options(images=10), run=RunContext(seed=4))
+    assert not np.array_equal(other.per_sample["predictions"], some.per_sample["predictions"])
+
+
+def test_more_images_than_there_are_is_all_of_them() -> None:
+    data = evaluation_data()
+    every, asked = measure(data), measure(data, with_options(images=10_000))
+    np.testing.assert_array_equal(asked.per_sample["predictions"], every.per_sample["predictions"])
+    assert asked.notes == every.notes
 
 
 class Blind(Small):
@@ -271,5 +292,6 @@ def test_a_rate_that_is_too_high_is_an_error() -> None:
 def test_presets_are_options() -> None:
     assert FinetuneOptions(**Finetune.presets["paper"]) == FinetuneOptions()
     assert FinetuneOptions().network_learning_rate == FinetuneOptions().learning_rate == 0.001
-    # Half the epochs of the quick regression: two minutes on two cores for the slowest network that ships.
-    assert FinetuneOptions(**Finetune.presets["quick"]).epochs == 3
+    # As many steps whatever the split: under two minutes on two cores for the slowest network that ships.
+    quick = FinetuneOptions(**Finetune.presets["quick"])
+    assert (quick.images, quick.batch_size, quick.epochs, quick.cosine_t_max) == (300, 16, 6, 6)
