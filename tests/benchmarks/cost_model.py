@@ -99,9 +99,10 @@ TIME: dict[str, Terms] = {
     "regression": lambda s: {"pixels through the network": 2 * s.pixels, **_head(s, 6 * s.images)},
     "fewshot": lambda s: {
         "pixels through the network": s.pixels + _FEW_SHOT_READ * s.side**2,
-        **_head(s, 15 * _FEW_SHOT_COPIES),
+        **_head(s, 8 * _FEW_SHOT_COPIES),
     },
-    "finetune": lambda s: {"pixels through the network": 13 * s.pixels, **_head(s, 6 * s.images)},
+    # Forward for the scale of the features and for the test; forward and backward (twice that) in each of 6 epochs.
+    "finetune": lambda s: {"pixels through the network": 20 * s.pixels, **_head(s, 6 * s.images)},
     "discovered": lambda s: {"pixels through the network": 2 * s.pixels},
     "segmentation": lambda s: {
         "pixels through the network": s.pixels,
