@@ -14,6 +14,7 @@ from bench.landmarks import LandmarkSchema
 from bench.loading import LoadedSplit
 from bench.protocol import Measurement, MetricValue
 from protocols.equivariance import Equivariance, EquivarianceOptions
+from tests.protocols import matching_world
 
 SIDE, MARGIN = 48, 6
 
@@ -42,14 +43,11 @@ def split_of(images: int = 6, *, margin: int = MARGIN, points: int = 5) -> Loade
     )
 
 
-class Colours(FeatureExtractor):
-    """Red and green as angles, so that the cosine tells all colours apart; one cell a pixel."""
+class Colours(matching_world.Colours):
+    """The colours as they are, so that every normalisation can be asked for."""
 
     def forward(self, images: Tensor) -> FeatureMap:
-        angles = images[:, :2] * 3
-        features = torch.cat([angles.cos(), angles.sin()], 1)
-        height, width = images.shape[-2:]
-        return FeatureMap((features,), (height, width), (height, width), "none")
+        return super().forward(images).with_normalisation("none")
 
 
 class Constant(FeatureExtractor):
